@@ -83,7 +83,7 @@ CONV_C    := conv winograd winograd_gradient amx few_outputs dnnl_conv direct_co
 ATTENTION_C := attention_f32 attention_amx
 OPS_C     := conv2d linear groupnorm attention arith concat fir embed dropout relu pool resize standardize distance speed unit_norm modulate clamp balance ones fourier
 GRAPH_C   := arithmetic graph params arena program lifetimes plan weights gradients exec
-NETS_C    := fields config edm_config fold layers init net recognise absent published names adm adm_names edm_block edm_names flax_names songunet dhariwal edm2 edm2_names unit_rows checkpoint feature_net lenet cifar_resnet inception perceptual vgg alexnet squeezenet bind mismatch nearest export export_diffusers adm_diffusers
+NETS_C    := fields config edm_config fold layers init net recognise absent published names adm adm_names edm_block edm_tensors edm_names flax_names songunet dhariwal edm2 edm2_names unit_rows checkpoint feature_net lenet cifar_resnet inception perceptual vgg alexnet squeezenet bind mismatch nearest export export_diffusers adm_diffusers
 DIFFUSION_C := condition schedule weighting precond classes defaults model model_graph model_file inspect inspect_check inputs denoiser solver methods method_consistency \
                method_ode method_edm method_dpmpp rk45 method_rk45 method_pc method_flowmap option_checks levels times noise edit_tasks edit interpolate sampler sampler_run sampler_below likelihood
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize fit noise_level class_order labels label_json label_folders colours dataset loader augment

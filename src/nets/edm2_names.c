@@ -2,51 +2,30 @@
  *
  * The names hold the sides of the pictures.  No tensor tells how wide a head of attention is, nor the balances: those
  * of the published networks are assumed. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "nets/edm_tensors.h"
 #include "nets/net.h"
 
 typedef struct {
-    const cm_tensors *file;
-    const char *prefix; /* of every name of the network */
+    cm_edm_tensors of;
     int side, levels, blocks;
     int64_t width[CM_NET_LEVELS], noise, embedding;
 } edm2_file;
 
-static const cm_tensor *find(const edm2_file *e, const char *format, ...) CM_PRINTF(2, 3);
-static const cm_tensor *find(const edm2_file *e, const char *format, ...)
-{
-    char name[128];
-    va_list args;
-    const size_t n = strlen(e->prefix);
-    va_start(args, format);
-    memcpy(name, e->prefix, n);
-    (void)vsnprintf(name + n, sizeof name - n, format, args);
-    va_end(args);
-    return cmi_tensors_find(e->file, name);
-}
-
-/* A dimension of a tensor, 0 where there is none. */
-static int64_t dimension(const cm_tensor *t, int which)
-{
-    return t && which < t->rank ? t->shape[which] : 0;
-}
-
-/* emb_noise says which prefix, "enc.SIDExSIDE_conv.weight" how large the pictures are. */
+/* emb_noise says which prefix. */
 static int read_side(edm2_file *e)
 {
     static const char *const prefixes[] = {"", "unet.", "model."};
     for (size_t p = 0; p < sizeof prefixes / sizeof *prefixes; p++) {
-        e->prefix = prefixes[p];
-        e->noise = dimension(find(e, "emb_noise.weight"), 1);
-        e->embedding = dimension(find(e, "emb_noise.weight"), 0);
-        if (e->noise > 0 && e->embedding > 0 && find(e, "out_gain")) break;
-        e->prefix = NULL;
+        e->of.prefix = prefixes[p];
+        const cm_tensor *noise = cmi_edm_tensor(&e->of, "emb_noise.weight");
+        e->noise = cmi_edm_dimension(noise, 1);
+        e->embedding = cmi_edm_dimension(noise, 0);
+        if (e->noise > 0 && e->embedding > 0 && cmi_edm_tensor(&e->of, "out_gain"))
+            return e->side = cmi_edm_side(&e->of);
     }
-    for (e->side = 1; e->prefix && e->side <= 65536; e->side++)
-        if (find(e, "enc.%dx%d_conv.weight", e->side, e->side)) return 1;
     return 0;
 }
 
@@ -54,10 +33,12 @@ static int read_levels(edm2_file *e)
 {
     for (; e->levels < CM_NET_LEVELS && e->side >> e->levels; e->levels++) {
         const int r = e->side >> e->levels;
-        e->width[e->levels] = dimension(find(e, "enc.%dx%d_block0.conv_res0.weight", r, r), 0);
+        e->width[e->levels] = cmi_edm_dimension(cmi_edm_tensor(&e->of, "enc.%dx%d_block0.conv_res0.weight", r, r), 0);
         if (e->width[e->levels] < 1) break;
     }
-    while (e->blocks < 64 && find(e, "enc.%dx%d_block%d.conv_res0.weight", e->side, e->side, e->blocks)) e->blocks++;
+    while (e->blocks < 64 &&
+           cmi_edm_tensor(&e->of, "enc.%dx%d_block%d.conv_res0.weight", e->side, e->side, e->blocks))
+        e->blocks++;
     return e->levels > 0 && e->blocks > 0;
 }
 
@@ -75,8 +56,8 @@ static int64_t head_of(const edm2_file *e)
 {
     int64_t head = 64;
     for (int l = 0; l < e->levels; l++) {
-        const int r = e->side >> l, attends = find(e, "enc.%dx%d_block0.attn_qkv.weight", r, r) ||
-                                              find(e, "dec.%dx%d_in0.attn_qkv.weight", r, r);
+        const int r = e->side >> l, attends = cmi_edm_tensor(&e->of, "enc.%dx%d_block0.attn_qkv.weight", r, r) ||
+                                              cmi_edm_tensor(&e->of, "dec.%dx%d_in0.attn_qkv.weight", r, r);
         if (attends && e->width[l] < head) head = e->width[l];
     }
     return head;
@@ -91,10 +72,10 @@ static int set_lists(const edm2_file *e, json_t *network)
         const int r = e->side >> l;
         const double m = (double)e->width[l] / (double)e->width[0];
         failed |= json_array_append_new(mult, m == (double)(int)m ? json_integer((int)m) : json_real(m));
-        if (find(e, "enc.%dx%d_block0.attn_qkv.weight", r, r))
+        if (cmi_edm_tensor(&e->of, "enc.%dx%d_block0.attn_qkv.weight", r, r))
             failed |= json_array_append_new(sides, json_integer(r));
     }
-    if (!find(e, "emb_fourier.freqs"))
+    if (!cmi_edm_tensor(&e->of, "emb_fourier.freqs"))
         failed |= json_object_set_new(network, "embedding_type", json_string("positional"));
     failed |=
         json_object_set_new(network, "channel_mult", mult) | json_object_set_new(network, "attn_resolutions", sides);
@@ -109,15 +90,16 @@ static int set_lists(const edm2_file *e, json_t *network)
 
 cm_status cmi_edm2_recognise(const cm_tensors *file, cm_recognised *out)
 {
-    edm2_file e = {.file = file};
+    edm2_file e = {.of.file = file};
     if (!read_side(&e) || !read_levels(&e)) return CM_OK;
-    const cm_tensor *first = find(&e, "enc.%dx%d_conv.weight", e.side, e.side), *last = find(&e, "out_conv.weight");
-    if (dimension(first, 1) < 2 || !last) return CM_OK;
-    json_t *n =
-        json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:i}", "type", "edm2", "img_resolution", e.side, "in_channels",
-                  (json_int_t)(dimension(first, 1) - 1), "out_channels", (json_int_t)dimension(last, 0), "label_dim",
-                  (json_int_t)dimension(find(&e, "emb_label.weight"), 1), "model_channels", (json_int_t)e.width[0],
-                  "num_blocks", e.blocks);
+    const cm_tensor *first = cmi_edm_tensor(&e.of, "enc.%dx%d_conv.weight", e.side, e.side),
+                    *last = cmi_edm_tensor(&e.of, "out_conv.weight");
+    if (cmi_edm_dimension(first, 1) < 2 || !last) return CM_OK;
+    json_t *n = json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:i}", "type", "edm2", "img_resolution", e.side,
+                          "in_channels", (json_int_t)(cmi_edm_dimension(first, 1) - 1), "out_channels",
+                          (json_int_t)cmi_edm_dimension(last, 0), "label_dim",
+                          (json_int_t)cmi_edm_dimension(cmi_edm_tensor(&e.of, "emb_label.weight"), 1),
+                          "model_channels", (json_int_t)e.width[0], "num_blocks", e.blocks);
     if (n && set_lists(&e, n)) {
         json_decref(n);
         n = NULL;

@@ -2,63 +2,38 @@
  *
  * The names hold the sides of the pictures, so shapes tell everything but the preconditioning; where the filters of
  * resampling are not in the file, networks with Fourier features have the longer one, as NCSN++ does. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "nets/edm_tensors.h"
 #include "nets/net.h"
 
 typedef struct {
-    const cm_tensors *file;
-    const char *prefix; /* of every name */
+    cm_edm_tensors of;
     int side, levels, blocks;
     int64_t width[CM_NET_LEVELS];
 } edm_file;
 
-static const cm_tensor *find(const edm_file *e, const char *format, ...) CM_PRINTF(2, 3);
-static const cm_tensor *find(const edm_file *e, const char *format, ...)
-{
-    char name[128];
-    va_list args;
-    size_t n = strlen(e->prefix);
-    va_start(args, format);
-    memcpy(name, e->prefix, n);
-    (void)vsnprintf(name + n, sizeof name - n, format, args);
-    va_end(args);
-    return cmi_tensors_find(e->file, name);
-}
-
-/* A dimension of a tensor, 0 where there is none. */
-static int64_t dimension(const cm_tensor *t, int which)
-{
-    return t && which < t->rank ? t->shape[which] : 0;
-}
-
-/* "enc.SIDExSIDE_conv.weight", with and without the prefix, says how large the pictures are. */
+/* With and without the prefix. */
 static int read_side(edm_file *e)
 {
     static const char *const prefixes[] = {"", "model.", "network.", "net_ema.", "net."};
-    for (size_t p = 0; p < sizeof prefixes / sizeof *prefixes; p++)
-        for (size_t i = 0; i < e->file->count; i++) {
-            int a = 0, b = 0, end = 0;
-            const char *name = e->file->tensors[i].name;
-            e->prefix = prefixes[p];
-            if (strncmp(name, e->prefix, strlen(e->prefix)) != 0) continue;
-            (void)sscanf(name + strlen(e->prefix), "enc.%5dx%5d_conv.weight%n", &a, &b, &end);
-            e->side = a;
-            if (end && a == b && a > 0 && !name[strlen(e->prefix) + (size_t)end]) return 1;
-        }
-    return 0;
+    for (size_t p = 0; p < sizeof prefixes / sizeof *prefixes && !e->side; p++) {
+        e->of.prefix = prefixes[p];
+        e->side = cmi_edm_side(&e->of);
+    }
+    return e->side;
 }
 
 static int read_levels(edm_file *e)
 {
     for (; e->levels < CM_NET_LEVELS && e->side >> e->levels; e->levels++) {
         int r = e->side >> e->levels;
-        e->width[e->levels] = dimension(find(e, "enc.%dx%d_block0.conv0.weight", r, r), 0);
+        e->width[e->levels] = cmi_edm_dimension(cmi_edm_tensor(&e->of, "enc.%dx%d_block0.conv0.weight", r, r), 0);
         if (e->width[e->levels] < 1) break;
     }
-    while (e->blocks < 64 && find(e, "enc.%dx%d_block%d.conv0.weight", e->side, e->side, e->blocks)) e->blocks++;
+    while (e->blocks < 64 && cmi_edm_tensor(&e->of, "enc.%dx%d_block%d.conv0.weight", e->side, e->side, e->blocks))
+        e->blocks++;
     return e->levels > 0 && e->blocks > 0;
 }
 
@@ -71,7 +46,8 @@ static int set_lists(const edm_file *e, int64_t model_channels, json_t *network)
         int r = e->side >> l;
         double m = (double)e->width[l] / (double)model_channels;
         failed |= json_array_append_new(mult, m == (double)(int)m ? json_integer((int)m) : json_real(m));
-        if (find(e, "enc.%dx%d_block0.qkv.weight", r, r)) failed |= json_array_append_new(sides, json_integer(r));
+        if (cmi_edm_tensor(&e->of, "enc.%dx%d_block0.qkv.weight", r, r))
+            failed |= json_array_append_new(sides, json_integer(r));
     }
     failed |= json_object_set_new(network, "channel_mult", mult);
     return failed | json_object_set_new(network, "attn_resolutions", sides);
@@ -80,14 +56,15 @@ static int set_lists(const edm_file *e, int64_t model_channels, json_t *network)
 /* What both networks have; `out` is their last convolution. */
 static json_t *common(const edm_file *e, const char *type, int64_t model_channels, const cm_tensor *out)
 {
-    const cm_tensor *first = find(e, "enc.%dx%d_conv.weight", e->side, e->side);
-    json_t *n =
-        json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "type", type, "img_resolution", e->side,
-                  "in_channels", (json_int_t)dimension(first, 1), "out_channels", (json_int_t)dimension(out, 0),
-                  "label_dim", (json_int_t)dimension(find(e, "map_label.weight"), 1), "augment_dim",
-                  (json_int_t)dimension(find(e, "map_augment.weight"), 1), "model_channels",
-                  (json_int_t)model_channels, "channel_mult_emb",
-                  (json_int_t)(dimension(find(e, "map_layer0.weight"), 0) / model_channels), "num_blocks", e->blocks);
+    const cm_tensor *first = cmi_edm_tensor(&e->of, "enc.%dx%d_conv.weight", e->side, e->side);
+    json_t *n = json_pack(
+        "{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "type", type, "img_resolution", e->side, "in_channels",
+        (json_int_t)cmi_edm_dimension(first, 1), "out_channels", (json_int_t)cmi_edm_dimension(out, 0), "label_dim",
+        (json_int_t)cmi_edm_dimension(cmi_edm_tensor(&e->of, "map_label.weight"), 1), "augment_dim",
+        (json_int_t)cmi_edm_dimension(cmi_edm_tensor(&e->of, "map_augment.weight"), 1), "model_channels",
+        (json_int_t)model_channels, "channel_mult_emb",
+        (json_int_t)(cmi_edm_dimension(cmi_edm_tensor(&e->of, "map_layer0.weight"), 0) / model_channels),
+        "num_blocks", e->blocks);
     if (!n || !set_lists(e, model_channels, n)) return n;
     json_decref(n);
     return NULL;
@@ -116,8 +93,8 @@ static const char *given_text(const cm_recognised *out, const char *name)
  * SoFlow's module is called network, those of MeanFlow's code net and net_ema; NULL: they say nothing. */
 static const char *layout_by_names(const edm_file *e)
 {
-    const char *taken = cmi_tensors_metadata(e->file, CM_NOTE_PREFIX),
-               *begin = e->prefix[0] || !taken ? e->prefix : taken;
+    const char *taken = cmi_tensors_metadata(e->of.file, CM_NOTE_PREFIX),
+               *begin = e->of.prefix[0] || !taken ? e->of.prefix : taken;
     if (strstr(begin, "network.")) return "interleaved";
     return strstr(begin, "net.") || strstr(begin, "net_ema") ? "qkv" : NULL;
 }
@@ -127,17 +104,18 @@ static cm_status count_times(const edm_file *e, int64_t multiple, const cm_recog
 {
     const char *given = given_text(out, "second_time");
     const int two = multiple == 4 || (multiple % 2 == 0 && layout_by_names(e));
-    *second = given                            ? given
-              : find(e, "map_layer0_s.weight") ? "tower"
-              : find(e, "map_noise.freqs")     ? "none"
-              : two                            ? "concat"
-                                               : "none";
-    if (given || multiple != 2 || strcmp(*second, "none") != 0 || find(e, "map_noise.freqs")) return CM_OK;
+    *second = given                                           ? given
+              : cmi_edm_tensor(&e->of, "map_layer0_s.weight") ? "tower"
+              : cmi_edm_tensor(&e->of, "map_noise.freqs")     ? "none"
+              : two                                           ? "concat"
+                                                              : "none";
+    if (given || multiple != 2 || strcmp(*second, "none") != 0 || cmi_edm_tensor(&e->of, "map_noise.freqs"))
+        return CM_OK;
     CM_FAIL(
         CM_ERR_UNSUPPORTED,
         "%s: from its tensors' names it is a SongUNet either of one time with channel_mult_noise 2 or of two times "
         "with 1; say which by config_json: {\"network\": {\"second_time\": \"none\"}} or \"concat\"",
-        e->file->input.name);
+        e->of.file->input.name);
 }
 
 /* IMM's towers take both times, a thousand times as large; MeanFlow and SoFlow how far the second lies below. */
@@ -151,7 +129,7 @@ static cm_status describe_two_times(const edm_file *e, const char *second, json_
                 "%s: from its tensors' names it is a SongUNet with two times; whether the rows of its attention are "
                 "MeanFlow's (\"qkv\") or SoFlow's (\"interleaved\") does not show there: say it by config_json, "
                 "{\"network\": {\"attention_layout\": \"qkv\"}}",
-                e->file->input.name);
+                e->of.file->input.name);
     json_t *more =
         json_pack("{s:s, s:s, s:s, s:i}", "second_time", second, "second_input", tower ? "time" : "interval",
                   "attention_layout", layout, "time_factor", tower ? 1000 : 1);
@@ -171,23 +149,25 @@ static cm_status describe_two_times(const edm_file *e, const char *second, json_
 static json_t *filter_of(const edm_file *e, int long_one)
 {
     int r = e->side / 2;
-    const cm_tensor *f = find(e, "enc.%dx%d_down.conv0.resample_filter", r, r);
-    int longer = f ? dimension(f, 2) == 4 : long_one;
+    const cm_tensor *f = cmi_edm_tensor(&e->of, "enc.%dx%d_down.conv0.resample_filter", r, r);
+    int longer = f ? cmi_edm_dimension(f, 2) == 4 : long_one;
     return longer ? json_pack("[i, i, i, i]", 1, 3, 3, 1) : json_pack("[i, i]", 1, 1);
 }
 
 static cm_status describe_songunet(const edm_file *e, int64_t mc, const char *second, cm_recognised *out)
 {
-    const int half = e->side / 2, coarse = e->side >> (e->levels - 1), fourier = find(e, "map_noise.freqs") != NULL;
+    const int half = e->side / 2, coarse = e->side >> (e->levels - 1),
+              fourier = cmi_edm_tensor(&e->of, "map_noise.freqs") != NULL;
     const int concat = strcmp(second, "concat") == 0;
-    const int64_t noise = dimension(find(e, "map_layer0.weight"), 1) / (concat ? 2 : 1);
+    const int64_t noise = cmi_edm_dimension(cmi_edm_tensor(&e->of, "map_layer0.weight"), 1) / (concat ? 2 : 1);
     json_t *more = json_pack(
         "{s:s, s:I, s:s, s:s, s:o}", "embedding_type", fourier ? "fourier" : "positional", "channel_mult_noise",
         (json_int_t)(noise / mc), "encoder_type",
-        find(e, "enc.%dx%d_aux_residual.weight", half, half) ? "residual"
-        : find(e, "enc.%dx%d_aux_skip.weight", half, half)   ? "skip"
-                                                             : "standard",
-        "decoder_type", e->levels > 1 && find(e, "dec.%dx%d_aux_norm.weight", coarse, coarse) ? "skip" : "standard",
+        cmi_edm_tensor(&e->of, "enc.%dx%d_aux_residual.weight", half, half) ? "residual"
+        : cmi_edm_tensor(&e->of, "enc.%dx%d_aux_skip.weight", half, half)   ? "skip"
+                                                                            : "standard",
+        "decoder_type",
+        e->levels > 1 && cmi_edm_tensor(&e->of, "dec.%dx%d_aux_norm.weight", coarse, coarse) ? "skip" : "standard",
         "resample_filter", filter_of(e, fourier || concat));
     int failed = !out->network || !more || json_object_update(out->network, more) != 0;
     json_decref(more);
@@ -198,12 +178,12 @@ static cm_status describe_songunet(const edm_file *e, int64_t mc, const char *se
 
 cm_status cmi_songunet_recognise(const cm_tensors *file, cm_recognised *out)
 {
-    edm_file e = {.file = file};
+    edm_file e = {.of.file = file};
     const char *second;
     if (!read_side(&e) || !read_levels(&e)) return CM_OK;
-    const cm_tensor *last = find(&e, "dec.%dx%d_aux_conv.weight", e.side, e.side);
-    int64_t mc = dimension(find(&e, "enc.%dx%d_conv.weight", e.side, e.side), 0);
-    int64_t noise = dimension(find(&e, "map_layer0.weight"), 1);
+    const cm_tensor *last = cmi_edm_tensor(&e.of, "dec.%dx%d_aux_conv.weight", e.side, e.side);
+    int64_t mc = cmi_edm_dimension(cmi_edm_tensor(&e.of, "enc.%dx%d_conv.weight", e.side, e.side), 0);
+    int64_t noise = cmi_edm_dimension(cmi_edm_tensor(&e.of, "map_layer0.weight"), 1);
     if (!last || mc < 1 || noise < 1) return CM_OK;
     CM_TRY(count_times(&e, noise / mc, out, &second));
     out->network = common(&e, "songunet", mc, last);
@@ -214,10 +194,10 @@ cm_status cmi_songunet_recognise(const cm_tensors *file, cm_recognised *out)
 
 cm_status cmi_dhariwal_recognise(const cm_tensors *file, cm_recognised *out)
 {
-    edm_file e = {.file = file};
+    edm_file e = {.of.file = file};
     if (!read_side(&e) || !read_levels(&e)) return CM_OK;
-    const cm_tensor *last = find(&e, "out_conv.weight");
-    int64_t mc = dimension(find(&e, "map_layer0.weight"), 1);
+    const cm_tensor *last = cmi_edm_tensor(&e.of, "out_conv.weight");
+    int64_t mc = cmi_edm_dimension(cmi_edm_tensor(&e.of, "map_layer0.weight"), 1);
     if (!last || mc < 1) return CM_OK;
     out->network = common(&e, "dhariwal", mc, last);
     return finish(out);
