@@ -17,7 +17,7 @@
 START_TEST(inpainting_keeps_every_known_bit)
 {
     cm_model *m = load(_i);
-    cm_sampler *s = sampler(m, 2, 4);
+    cm_sampler *s = sampler_of(m, 2, 4);
     int32_t c = _i ? 3 : 1, side = _i ? CSIDE : SIDE;
     size_t plane = (size_t)side * (size_t)side, size = plane * (size_t)c;
     cm_edit_options o = options(_i, 3);
@@ -52,7 +52,7 @@ END_TEST
 START_TEST(masks_of_nothing_everything_and_half)
 {
     cm_model *m = load(0);
-    cm_sampler *s = sampler(m, 2, 4);
+    cm_sampler *s = sampler_of(m, 2, 4);
     static const double sigmas[3] = {80, 5, 1};
     cm_edit_options o = options(0, 1);
     float *y = pictures(2, SIZE), *x = malloc(2 * SIZE * sizeof *x), *plain = malloc(2 * SIZE * sizeof *x);
@@ -83,7 +83,7 @@ START_TEST(colorization_keeps_luminance)
 {
     static const double weights[2][3] = {{0.2989, 0.5870, 0.1140}, {1, 0, 3}};
     cm_model *m = load(1);
-    cm_sampler *s = sampler(m, 2, 4);
+    cm_sampler *s = sampler_of(m, 2, 4);
     cm_edit_options o = options(1, 2);
     const double *w = weights[_i], sum = w[0] + w[1] + w[2];
     static const double sigmas[2] = {5, 0.5}; /* at 0.5 much of the noise stays: out of range without care */
@@ -128,7 +128,7 @@ END_TEST
 START_TEST(super_resolution_keeps_means)
 {
     cm_model *m = load(1);
-    cm_sampler *s = sampler(m, 2, 4);
+    cm_sampler *s = sampler_of(m, 2, 4);
     cm_edit_options o = options(1, 2);
     static const double sigmas[2] = {5, 0.5};
     sampling.sigmas = sigmas, sampling.sigma_count = 2;
@@ -163,7 +163,7 @@ END_TEST
 START_TEST(strokes_and_noise)
 {
     cm_model *m = load(0);
-    cm_sampler *s = sampler(m, 2, 4);
+    cm_sampler *s = sampler_of(m, 2, 4);
     cm_edit_options o = options(0, 1);
     float *y = pictures(2, SIZE), x[2 * SIZE], d[2 * SIZE], level[2] = {0.5f, 0.5f};
     const cm_images given = cm_images_f32(2, 1, SIDE, SIDE, y);
@@ -227,7 +227,7 @@ START_TEST(cut_noise_is_put_back)
 {
     static float clean[DIGITS * SIZE], noisy[DIGITS * SIZE], floats[DIGITS * SIZE], x[DIGITS * SIZE], again[2 * SIZE];
     cm_model *m = load(0);
-    cm_sampler *s = sampler(m, 2, 4);
+    cm_sampler *s = sampler_of(m, 2, 4);
     const cm_images given = cm_images_f32(DIGITS, 1, SIDE, SIDE, noisy),
                     whole = cm_images_f32(DIGITS, 1, SIDE, SIDE, floats);
     for (double sigma = 0.1; sigma < 0.6; sigma += 0.2) {
@@ -307,7 +307,7 @@ END_TEST
 START_TEST(interpolation)
 {
     cm_model *m = load(0);
-    cm_sampler *s = sampler(m, 2, 3);
+    cm_sampler *s = sampler_of(m, 2, 3);
     cm_edit_options o = options(0, 0);
     enum { FRAMES = 9 };
     static float x[FRAMES * SIZE], again[FRAMES * SIZE], ends[4 * SIZE];
@@ -332,7 +332,7 @@ START_TEST(interpolation)
         ck_assert_msg(step < whole / 2, "neighbours %g, ends %g", step, whole);
         condition.labels = NULL; /* drawn once for all frames */
         OK(cm_sampler_interpolate(s, &o, GRAY(FRAMES, again)));
-        cm_sampler *one = sampler(m, 1, 1);
+        cm_sampler *one = sampler_of(m, 1, 1);
         OK(cm_sampler_interpolate(one, &o, GRAY(FRAMES, x)));
         ck_assert_mem_eq(x, again, sizeof x);
         cm_sampler_free(one);
@@ -379,7 +379,7 @@ START_TEST(any_layout_the_same_results)
     static float mask[3 * CPLANE], want[4 * CSIZE], got[4 * CSIZE], weights[2 * CSIZE];
     static unsigned char room[3][64 * CSIZE], before[2][64 * CSIZE];
     cm_model *m = load(1);
-    cm_sampler *s = sampler(m, 1, 3);
+    cm_sampler *s = sampler_of(m, 1, 3);
     float *y = pictures(2, CSIZE);
     for (int i = 0; i < 3 * CPLANE; i++) mask[i] = (float)(i / 7 % 2);
     for (int task = 0; task < 5; task++)
@@ -431,7 +431,7 @@ START_TEST(results_over_what_was_given)
 {
     static float want[2 * CSIZE], mask[CPLANE];
     cm_model *m = load(1);
-    cm_sampler *s = sampler(m, 1, 1);
+    cm_sampler *s = sampler_of(m, 1, 1);
     float *y = pictures(2, CSIZE);
     cm_edit_options o = options(1, 1), macro = CM_EDIT_OPTIONS_INIT, init;
     cm_edit_map map = CM_EDIT_MAP_INIT, map_init;

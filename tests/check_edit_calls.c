@@ -55,7 +55,7 @@ static void reflection(size_t n, const double *first, double *q)
 START_TEST(the_general_form_is_the_others)
 {
     cm_model *m = load(1);
-    cm_sampler *s = sampler(m, 2, 4);
+    cm_sampler *s = sampler_of(m, 2, 4);
     cm_edit_options o = options(1, 1);
     static float x[2 * CSIZE], g[2 * CSIZE], mask[CSIZE], low[2 * CSIZE];
     float *y = pictures(2, CSIZE);
@@ -116,7 +116,7 @@ START_TEST(maps_refused)
 {
     size_t calls = 0;
     cm_model *m = load(1);
-    cm_sampler *s = sampler(m, 1, 1);
+    cm_sampler *s = sampler_of(m, 1, 1);
     cm_edit_options o = options(1, 1);
     size_t n = CSIZE;
     static float x[CSIZE], mask[CSIZE];
@@ -174,14 +174,14 @@ START_TEST(same_bits_for_threads_and_batches)
 {
     static const int batches[] = {1, 2, 3, 7, 16};
     cm_model *m = load(0);
-    cm_sampler *one = sampler(m, 1, 1);
+    cm_sampler *one = sampler_of(m, 1, 1);
     cm_edit_options o = options(0, 3);
     static float want[9 * SIZE], x[9 * SIZE];
     float *y = pictures(3, SIZE);
     sampling.steps = 3;
     OK(run_task(one, _i, &o, 3, y, want));
     for (int threads = 1; threads <= by_effort(2, 8, 8); threads++) {
-        cm_sampler *s = sampler(m, threads, batches[threads % 5]);
+        cm_sampler *s = sampler_of(m, threads, batches[threads % 5]);
         OK(run_task(s, _i, &o, 3, y, x));
         ck_assert_msg(memcmp(x, want, sizeof x) == 0, "task %d: %d threads, batch %d", _i, threads,
                       batches[threads % 5]);
@@ -234,7 +234,7 @@ static int32_t on_step(void *user, int32_t evaluation, double sigma, size_t firs
 START_TEST(callbacks_and_cancel)
 {
     cm_model *m = load(0);
-    cm_sampler *s = sampler(m, 2, 3);
+    cm_sampler *s = sampler_of(m, 2, 3);
     cm_edit_options o = options(0, 2);
     static float want[4 * SIZE], x[4 * SIZE];
     float *y = pictures(2, SIZE);
@@ -305,7 +305,7 @@ END_TEST
 START_TEST(input_refused)
 {
     cm_model *m = load(0), *colour = load(1);
-    cm_sampler *s = sampler(m, 1, 1), *sc = sampler(colour, 1, 1);
+    cm_sampler *s = sampler_of(m, 1, 1), *sc = sampler_of(colour, 1, 1);
     static float x[2 * SIZE], mask[SIZE], y[SIZE];
     static const double high[1] = {81};
     static const float unit[SIZE];

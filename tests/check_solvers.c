@@ -2,7 +2,7 @@
  *
  * A fresh ADM network ends in zeros, so with precond edm D(x; s) = x d^2 / (d^2 + s^2), d = sigma_data: the denoiser
  * of images whose values are independent normals of standard deviation d. */
-#include "support/suite.h"
+#include "support/samplers.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -24,15 +24,6 @@ static cm_model *gaussian(void)
     cm_model *m;
     OK(cm_model_create(NULL, NETWORK, 1, &m));
     return m;
-}
-
-static cm_sampler *sampler_of(cm_model *m, int threads, int batch)
-{
-    cm_sampler *s;
-    cm_sampler_options o = CM_SAMPLER_OPTIONS_INIT;
-    o.threads = threads, o.max_batch = batch;
-    OK(cm_sampler_create(m, &o, &s));
-    return s;
 }
 
 /* --- the method by itself ------------------------------------------------------------------ */

@@ -1,5 +1,5 @@
 /* Networks of two times in the interface: calls that have a second time, and the samplers that walk by it. */
-#include "support/suite.h"
+#include "support/samplers.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -187,15 +187,6 @@ START_TEST(seconds_refused)
 END_TEST
 
 /* --- samplers ---------------------------------------------------------------------------------- */
-
-static cm_sampler *sampler_of(cm_model *m, int threads, int batch)
-{
-    cm_sampler *s;
-    cm_sampler_options o = CM_SAMPLER_OPTIONS_INIT;
-    o.threads = threads, o.max_batch = batch;
-    OK(cm_sampler_create(m, &o, &s));
-    return s;
-}
 
 static cm_sample_options options_of(int method, cm_condition *c)
 {

@@ -1,5 +1,5 @@
 /* naive.h - the ops as plain loops in double, straight from their formulas:
- * the oracle of check_ops.  Shapes n, h, w, c channels-last. */
+ * the oracle of check_ops and check_convs.  Shapes n, h, w, c channels-last. */
 #ifndef TESTS_NAIVE_H
 #define TESTS_NAIVE_H
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/rng.h"
-#include "support/suite.h"
+#include "support/samplers.h"
 #include "support/pictures.h"
 
 #define MODEL "models/digits_consistency.safetensors"
@@ -26,17 +26,6 @@ static inline cm_model *load(int colour)
     if (colour) OK(cm_model_create(NULL, COLOUR, 3, &m));
     else OK(cm_model_load(NULL, MODEL, NULL, &m));
     return m;
-}
-
-static inline cm_sampler *sampler(cm_model *m, int threads, int batch)
-{
-    cm_sampler *s;
-    cm_sampler_options o;
-    cm_sampler_options_init(&o, sizeof o);
-    o.threads = threads;
-    o.max_batch = batch;
-    OK(cm_sampler_create(m, &o, &s));
-    return s;
 }
 
 static const int32_t labels[64] = {3, 3, 3, 3, 5, 5, 5, 5, 8, 8, 8, 8};

@@ -144,6 +144,14 @@ static inline cm_status create(cm_model *model, cm_model *teacher, const cm_trai
     return cm_trainer_create(&inputs, &options, out);
 }
 
+static inline cm_status estimate(cm_model *model, cm_model *teacher, const cm_train_settings *s, uint64_t *bytes)
+{
+    const cm_train_options options = {NULL, *s};
+    cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
+    inputs.model = model, inputs.teacher = teacher;
+    return cm_trainer_estimate(&inputs, &options, bytes);
+}
+
 static inline cm_status step_of(cm_trainer *t, size_t n, float *values, const int32_t *labels,
                                 cm_train_report *report)
 {
@@ -194,6 +202,14 @@ static inline cm_status steps(cm_trainer *t, int64_t until, double *losses)
     return CM_OK;
 }
 
+/* The adaptive weight that is trained beside the network, and its moments. */
+static inline int same_weighing(const cm_trainer *a, const cm_trainer *b)
+{
+    const size_t bytes = (size_t)a->learner->weighing.size * sizeof(float);
+    return memcmp(a->learner->weighing.values, b->learner->weighing.values, bytes) == 0 &&
+           memcmp(a->weighing_m, b->weighing_m, bytes) == 0 && memcmp(a->weighing_v, b->weighing_v, bytes) == 0;
+}
+
 /* Every block of the state in one hash-like comparison: memcmp by blocks. */
 static inline int same_state(cm_trainer *a, cm_trainer *b)
 {
@@ -205,7 +221,7 @@ static inline int same_state(cm_trainer *a, cm_trainer *b)
     if (a->learner->target.values) same &= memcmp(a->learner->target.values, b->learner->target.values, bytes) == 0;
     if (a->learner->teacher_set.values)
         same &= memcmp(a->learner->teacher_set.values, b->learner->teacher_set.values, bytes) == 0;
-    return same;
+    return same && same_weighing(a, b);
 }
 
 #endif
