@@ -533,6 +533,13 @@ START_TEST(reconstruction_by_names)
     ck_assert_ptr_nonnull(strstr(out->config_text, "\"images\":100000"));
     ck_assert_ptr_nonnull(strstr(out->config_text, "\"reconstructed_from\":2"));
     cm_model_free(out);
+    (void)snprintf(paths[1], sizeof paths[1], "%s/edm2-9999999999999999-0.050.safetensors", dir);
+    OK(cm_model_save(m, paths[1], NULL));
+    FAILS(cm_average_reconstruct(NULL, list, 2, 0.075, 0, &out), CM_ERR_FORMAT, "after 1e+19 images is none");
+    FAILS(cm_average_reconstruct(NULL, list, 2, 0.075, 1e18, &out), CM_ERR_ARGUMENT, "images is 1e+18");
+    static const char *many[1001];
+    for (int i = 0; i < 1001; i++) many[i] = paths[0];
+    FAILS(cm_average_reconstruct(NULL, many, 1001, 0.075, 0, &out), CM_ERR_LIMIT, "at most 1000");
     cm_model_free(m);
 }
 END_TEST

@@ -577,15 +577,15 @@ typedef enum cm_weights_of {
 CM_API cm_status cm_trainer_model(cm_trainer *trainer, int32_t weights, int32_t index, cm_model **out);
 
 /* A power-function average of any width, after a run (Karras et al. 2024): the sum of stored averages that is nearest
- * to it.  `paths` are n files of such averages, of one network: ema-power-*.safetensors of a run's checkpoints
- * (option ema: power:STD, best two of them, 0.05 and 0.1; keep 0 keeps all checkpoints), snapshots of
+ * to it.  `paths` are n files of such averages, 1 to 1000, of one network: ema-power-*.safetensors of a run's
+ * checkpoints (option ema: power:STD, best two of them, 0.05 and 0.1; keep 0 keeps all checkpoints), snapshots of
  * cm_trainer_model, or EDM2's own, called NAME-KIMG-STD.pkl.  They may have any widths and ends; more of them come
  * nearer; those of step 0 are passed over.  std: the width that is wanted, above 0 and below 0.28; images: after how
  * many it ends, at most as many as the latest file; 0: as that.  The weights of the sum are solved for in extended
  * precision with pivoting, since stored averages are nearly dependent.  *out is the caller's to free and needs no
  * file any more.  Memory: the weights twice. Errors: ARGUMENT (a NULL, a width or an end out of range, the same
- * average twice), FORMAT (a file that says nothing of its average), SHAPE (another network), those of cm_model_load,
- * MEMORY, NUMERIC. */
+ * average twice), FORMAT (a file that says nothing of its average, or what no average is), SHAPE (another network),
+ * those of cm_model_load, LIMIT (more files), MEMORY, NUMERIC. */
 CM_API cm_status cm_average_reconstruct(cm_context *context, const char *const *paths, size_t n, double std,
                                         double images, cm_model **out);
 

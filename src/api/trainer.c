@@ -181,18 +181,23 @@ cm_status cm_trainer_model(cm_trainer *t, int32_t weights, int32_t index, cm_mod
     return status;
 }
 
+/* The work of the sum's weights grows with the cube of their number. */
+enum { MOST_AVERAGES = 1000 };
+
 cm_status cm_average_reconstruct(cm_context *context, const char *const *paths, size_t n, double std, double images,
                                  cm_model **out)
 {
     if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: out is NULL");
     *out = NULL;
     if (!paths || n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: no files are given");
+    if (n > MOST_AVERAGES)
+        CM_FAIL(CM_ERR_LIMIT, "cm_average_reconstruct: %zu files are given, expected at most %d", n, MOST_AVERAGES);
     for (size_t i = 0; i < n; i++)
         if (!paths[i]) CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: paths[%zu] is NULL", i);
     if (!(std > 0 && std < 0.28))
         CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: std is %g, expected above 0 and below 0.28", std);
     if (!(images >= 0 && images < 1e18))
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: images is %g, expected 0 or more", images);
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: images is %g, expected 0 or more, below 1e18", images);
     return cmi_average_reconstruct(context, paths, n, std, images, out);
 }
 

@@ -57,7 +57,7 @@ static cm_status read_profile(const stored *s, cm_profile *out)
                 "%s: neither its metadata nor its name says which power-function average it is, and after how many "
                 "images (option ema of a run: power:STD)",
                 s->path);
-    if (!(out->end >= 0 && out->std > 0 && out->std < 0.28))
+    if (!(out->end >= 0 && out->end < 1e18 && out->std > 0 && out->std < 0.28))
         CM_FAIL(CM_ERR_FORMAT, "%s: an average of std %g after %g images is none", s->path, out->std, out->end);
     return CM_OK;
 }
