@@ -265,6 +265,22 @@ START_TEST(samplers_are_the_loops)
 }
 END_TEST
 
+/* A call's guidance would reach one of two networks alone. */
+START_TEST(guidance_on_both_sides)
+{
+    cm_model *m = make_model(networks[0], "average-velocity");
+    cm_model *told = make_model(
+        SONG ", \"second_time\": \"concat\", \"attention_layout\": \"qkv\", \"conditions\": 3}", "average-velocity");
+    cm_sampler_options o = CM_SAMPLER_OPTIONS_INIT;
+    cm_sampler *s;
+    o.below = told, o.border = 1;
+    FAILS(cm_sampler_create(m, &o, &s), CM_ERR_ARGUMENT, "the model below the border has a network that is told");
+    OK(cm_sampler_create(told, &o, &s));
+    cm_sampler_free(s);
+    fill_model_free(m), fill_model_free(told);
+}
+END_TEST
+
 /* One step is the default, and ONESTEP's bits. */
 START_TEST(one_step)
 {
@@ -402,6 +418,7 @@ Suite *make_suite(void)
     tcase_add_loop_test(t, tangents_of_a_second_level, 0, 4);
     tcase_add_test(t, seconds_refused);
     tcase_add_loop_test(t, samplers_are_the_loops, 0, 8);
+    tcase_add_test(t, guidance_on_both_sides);
     tcase_add_test(t, one_step);
     tcase_add_loop_test(t, same_bits, 0, 2);
     tcase_add_test(t, estimates_are_the_ends_of_lines);

@@ -175,9 +175,9 @@ typedef struct cm_sampler_options {
     const char *debug;
     /* A second model, which is evaluated in place of the first one below noise level `border`: of truncated
      * consistency (TCM), the model of the first stage beside that of the second, which was trained above its
-     * border.  Both have images, classes and precond (sigma_data and sigma_min too) alike; the sampler keeps a
-     * reference.  border is a level, from which on the first model is asked; each run has levels on either side of
-     * it, else it is an ARGUMENT error, as is one of the two without the other.  NULL and 0: none. */
+     * border.  Both have images, classes, conditions and precond (sigma_data and sigma_min too) alike; the sampler
+     * keeps a reference.  border is a level, from which on the first model is asked; each run has levels on either
+     * side of it, else it is an ARGUMENT error, as is one of the two without the other.  NULL and 0: none. */
     cm_model *below;
     double border;
 } cm_sampler_options;
