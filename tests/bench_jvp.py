@@ -9,10 +9,13 @@ Every row is a process of its own (tests/bench_jvp.c, tests/peers/torch_jvp.py) 
 once.  Printed are seconds an image (of a step: seconds) by the clock, least and median, the same of the processor, the peak
 memory of the process, and two ratios: of the least processor times to that of our row `of`, and of the least times by the
 clock.  On a machine that others use too the processor's times are the steadier; a thread of PyTorch's that waits uses the
-processor, so they count against it there.  Steps are of 4 images and of
-torch.func.jvp alone unless said otherwise: of 8 images each of PyTorch's processes takes 8 GB.  --two has PyTorch make the derivative in a pass of its own without gradient."""
-import argparse, json, os, subprocess, sys, time
+processor, so they count against it there.  Steps are of 4 images and of torch.func.jvp alone unless said otherwise: of 8
+images each of PyTorch's processes takes 8 GB.  --two has PyTorch make the derivative in a pass of its own without
+gradient."""
+import argparse, json, os, subprocess
 from statistics import median
+
+from rounds import Server
 
 CIFAR = {"type": "songunet", "img_resolution": 32, "img_channels": 3, "channel_mult": [2, 2, 2]}
 MODELS = {"edm": (CIFAR, {"type": "edm"}), "meanflow": ({**CIFAR, "second_time": "concat"}, {"type": "average-velocity"})}
@@ -28,31 +31,6 @@ def model(build, name):
 
 
 WAYS = {"func": "torch.func.jvp", "dual": "forward AD"}
-
-
-class Server:
-    def __init__(self, name, command):
-        environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
-        self.name, self.results = name, []
-        self.process = subprocess.Popen(command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    def call(self, keep=True):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            sys.exit("bench_jvp: %s failed" % self.name)
-        result = json.loads(line)
-        self.results += [result] if keep else []
-        time.sleep(0.05)  # until the threads of PyTorch no longer wait in a loop
-        return result
-
-    def all(self, key):
-        return [r[key] for r in self.results]
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def ours(o, batch, work):

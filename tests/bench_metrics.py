@@ -7,7 +7,9 @@ Weights by formula (tests/support/formula_weights.h), of which only the time is 
 same.  Ours (tests/bench_metrics.c) and the peer (tests/peers/torch_metrics.py, eager and compiled) stay open and are
 called in turn; the least of all rounds counts, of seconds and of processor time, and the faster of the peers.  With
 --ours other builds are called in turn too.  BENCH_JSON=FILE writes the rows."""
-import argparse, json, os, subprocess, sys, time
+import argparse, json, os, subprocess
+
+from rounds import Server
 
 VGG = [(0, 3, 64), (2, 64, 64), (5, 64, 128), (7, 128, 128), (10, 128, 256), (12, 256, 256), (14, 256, 256), (17, 256, 512), (19, 512, 512),
        (21, 512, 512), (24, 512, 512), (26, 512, 512), (28, 512, 512)]
@@ -26,31 +28,6 @@ def weights(build, work):
     if not os.path.exists(path):
         subprocess.check_call([build + "/tests/make_weights", keys, path])
     return [path] + [LIN] * (work == "vgg")
-
-
-class Server:
-    def __init__(self, name, command):
-        environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
-        self.name, self.results = name, []
-        self.process = subprocess.Popen(command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    def call(self, keep=True):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            sys.exit("bench_metrics: %s failed" % self.name)
-        result = json.loads(line)
-        self.results += [result] if keep else []
-        time.sleep(0.05)  # until the threads of PyTorch no longer wait in a loop
-        return result
-
-    def least(self, key):
-        return min(r[key] for r in self.results)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def measure(o, work, title):
