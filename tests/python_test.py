@@ -275,6 +275,25 @@ class Binding(unittest.TestCase):
         with self.assertRaisesRegex(cm.Error, "networks of two times"):
             cm.Sampler(self.model, "flowmap").sample(1)
 
+    def test_guidance(self):
+        """A network with conditions is told of it by every call; others refuse it."""
+        network = {"type": "songunet", "img_resolution": 8, "img_channels": 1, "model_channels": 8, "channel_mult": [1],
+                   "num_blocks": 1, "second_time": "concat", "conditions": 3}
+        model = cm.Model.create({"network": network, "precond": {"type": "average-velocity"}}, seed=2)
+        x = [[[0.1 * (i - j) for i in range(8)] for j in range(8)]]
+        self.assertEqual(values(model.denoise(x, 3.0, guidance=1)), values(model.denoise(x, 3.0)))
+        d, slope = model.denoise_tangent(x, 3.0, sigma_tangent=1.0, guidance=2)
+        self.assertEqual(values(d), values(model.denoise(x, 3.0, guidance=2.0)))
+        sampler = cm.Sampler(model)
+        self.assertEqual(values(sampler.sample(1, guidance=1)), values(sampler.sample(1)))
+        for call in (lambda g: model.denoise(x, 3.0, guidance=g), lambda g: sampler.sample(1, guidance=g),
+                     lambda g: model.denoise_tangent(x, 3.0, sigma_tangent=1.0, guidance=g)):
+            with self.assertRaisesRegex(cm.Error, "guidance is -1"):
+                call(-1)
+            self.assertRaises(TypeError, call, "2")
+        with self.assertRaisesRegex(cm.Error, "networks that are told of it"):
+            self.model.denoise([[[0.5] * 32] * 32], 1.0, guidance=2)
+
     def test_editing(self):
         s = cm.Sampler(self.model, threads=2, batch=3)
         y = [[[[0.5 if r < 16 else -1.0] * 32 for r in range(32)]]] * 2

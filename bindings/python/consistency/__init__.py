@@ -283,19 +283,20 @@ class Model(Handle):
 
     def denoise(self, x: Array, sigma: Union[float, Sequence[float], Array], labels: Any = None,
                 progress: Optional[Callable[[int, int], Any]] = None,
-                second: Union[None, float, Sequence[float], Array] = None) -> Array:
+                second: Union[None, float, Sequence[float], Array] = None, guidance: Optional[float] = None) -> Array:
         """D(x; sigma), not clamped: x is n x C x H x W (or one image), sigma a number or n of them; labels: numbers or
         names of classes.  second, of a network of two times: the level of the second time, a number or n of them, at
-        most sigma; None is 0.
+        most sigma; None is 0.  guidance: its scale, of networks that are told of it.
 
         progress: a function (done, total) that may return a true value to stop.  Ctrl-C stops within one evaluation."""
-        return self._denoise(x, sigma, None, None, labels, progress, second)[0]
+        return self._denoise(x, sigma, None, None, labels, progress, second, None, guidance)[0]
 
     def denoise_tangent(self, x: Array, sigma: Union[float, Sequence[float], Array], x_tangent: Optional[Array] = None,
                         sigma_tangent: Union[None, float, Sequence[float], Array] = None, labels: Any = None,
                         progress: Optional[Callable[[int, int], Any]] = None,
                         second: Union[None, float, Sequence[float], Array] = None,
-                        second_tangent: Union[None, float, Sequence[float], Array] = None) -> Tuple[Array, Array]:
+                        second_tangent: Union[None, float, Sequence[float], Array] = None,
+                        guidance: Optional[float] = None) -> Tuple[Array, Array]:
         """(D, D'): D(x; sigma) and its derivative in the direction (x_tangent, sigma_tangent, second_tangent), by forward
         differentiation in one pass.  A tangent that is None is zero; one is needed.  The rest as denoise().
 
@@ -304,7 +305,7 @@ class Model(Handle):
             print(abs(slope - difference).max())"""
         if x_tangent is None and sigma_tangent is None and second_tangent is None:
             raise ValueError("x_tangent, sigma_tangent or second_tangent is needed")
-        return self._denoise(x, sigma, x_tangent, sigma_tangent, labels, progress, second, second_tangent)
+        return self._denoise(x, sigma, x_tangent, sigma_tangent, labels, progress, second, second_tangent, guidance)
 
     def _planes(self, x: Array, what: str) -> Tuple[int, Any, Any]:
         """How many images, a pointer to their floats, and what keeps these."""
@@ -316,7 +317,7 @@ class Model(Handle):
 
     def _denoise(self, x: Array, sigma: Any, x_tangent: Any, sigma_tangent: Any, labels: Any,
                  progress: Optional[Callable[[int, int], Any]], second: Any = None,
-                 second_tangent: Any = None) -> Tuple[Array, Array]:
+                 second_tangent: Any = None, guidance: Optional[float] = None) -> Tuple[Array, Array]:
         n, data, keep = self._planes(x, "x")
         level, keep2 = _levels(sigma, n, "sigma")
         label = _values.integers(self._labels(labels), n, "labels") if labels is not None else None
@@ -343,7 +344,7 @@ class Model(Handle):
 
         with Interrupt() as interrupt, self._held() as handle:
             o.progress = PROGRESS(guarded(failure, interrupt, on_progress))
-            o.condition = _condition(label)
+            o.condition = _condition(label, guidance)
             if slope is None:
                 status = lib.cm_model_denoise_with(handle, C.byref(o), n, data, level, pointer)
             else:
