@@ -116,6 +116,7 @@ START_TEST(rk45_of_a_gaussian)
     for (int i = 0; i < N * VALUES; i++) noise[i] = 2 * random_float(&state) * (float)(1 + i / VALUES);
     o.method = CM_METHOD_RK45, o.clip_output = CM_CLIP_NO, o.noise = noise, o.evaluations = nfe;
     OK(cm_sampler_run(s, &o, N, x));
+    /* Some fifty steps with errors of 1e-5 each; found: 9e-5. */
     const double shrink = high * sqrt((data * data + low * low) / (data * data + high * high));
     for (int i = 0; i < N * VALUES; i++) ck_assert_double_eq_tol(x[i], shrink * noise[i], 5e-4 * (1 + fabs(x[i])));
     for (int i = 0; i < N; i++) ck_assert_int_eq(nfe[i] % 6, 2);
@@ -189,6 +190,8 @@ START_TEST(pc_of_a_gaussian)
         ck_assert_int_eq(nfe, o.steps * (1 + corrections));
         OK(cm_sampler_run(s, &o, N, x));
         for (int i = 0; i < N * VALUES; i++) sum += (double)x[i], squares += (double)x[i] * (double)x[i];
+        /* Of 1,536 numbers the mean is known to 0.013 and the deviation to 0.009; steps of finite size leave the
+         * rest. */
         const double mean = sum / (N * VALUES), deviation = sqrt(squares / (N * VALUES) - mean * mean);
         ck_assert_msg(fabs(mean) < 0.03, "%d corrections: mean %g", corrections, mean);
         ck_assert_msg(fabs(deviation - data) < 0.05, "%d corrections: deviation %g", corrections, deviation);
@@ -259,6 +262,7 @@ START_TEST(bits_of_a_gaussian)
     for (int i = 0; i < N * VALUES; i++) x[i] = random_float(&state) * (float)(1 + i / VALUES);
     o.continuous = 1, o.evaluations = nfe;
     OK(cm_model_bits_per_dim(m, &o, N, x, bits));
+    /* The path's tolerances; found: 1.5e-4. */
     for (int i = 0; i < N; i++) ck_assert_double_eq_tol(bits[i], expected_bits(x + i * VALUES), 1e-3);
     for (int i = 0; i < N; i++) ck_assert_int_eq(nfe[i] % 6, 2);
     /* an image by itself, and more probes */
@@ -267,8 +271,8 @@ START_TEST(bits_of_a_gaussian)
     ck_assert_mem_eq(again, bits + 1, sizeof *bits);
     o.probes = 3;
     OK(cm_model_bits_per_dim(m, &o, 1, x + VALUES, again));
-    ck_assert_double_eq_tol(again[0], bits[1], 1e-3);
-    /* 8-bit pictures: the noise of a level follows the seed and is about nothing on average */
+    ck_assert_double_eq_tol(again[0], bits[1], 1e-6); /* v . df/dx v is the same for all v here; found: 4e-8 */
+    /* 8-bit pictures: the noise of a level follows the seed and moves the bits little; found: 0.01 */
     o = filled;
     for (int i = 0; i < N * VALUES; i++) x[i] = 2 * (float)random_int(&state, 0, 255) / 255 - 1;
     OK(cm_model_bits_per_dim(m, NULL, N, x, bits));

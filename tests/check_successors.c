@@ -162,7 +162,7 @@ START_TEST(shares_of_soflow)
 }
 END_TEST
 
-/* All images, and none: the loss is that of the one part. */
+/* All images, and none: the part that is empty takes no share of the loss. */
 START_TEST(borders_of_the_share)
 {
     for (int all = 0; all < 2; all++) {
@@ -179,8 +179,7 @@ END_TEST
 
 /* --- networks ---------------------------------------------------------------------------- */
 
-/* A trainer without a model begins with the teacher: then both networks are the same, so that with a border far up
- * the first step of the second stage is that of the first stage at those times, dropout included.  And the frozen one
+/* A trainer without a model begins with the teacher, so that both networks are the same at first; the frozen one
  * stays as it is while the other learns. */
 START_TEST(the_first_stage_stays)
 {

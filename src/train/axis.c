@@ -5,9 +5,9 @@
 
 #include "nets/net.h"
 
-double cmi_axis_sigma(cm_objective_axis axis, double sigma_data, double t)
+double cmi_trig_sigma(double sigma_data, double t)
 {
-    return axis == CM_AXIS_TRIG ? sigma_data * tan(t) : t;
+    return sigma_data * tan(t);
 }
 
 int cmi_axis_is_plain(const cm_precond *p, double sigma_data)
@@ -17,8 +17,8 @@ int cmi_axis_is_plain(const cm_precond *p, double sigma_data)
 
 static cm_scalings trig_scalings(const cm_precond *p, double sigma_data, double t)
 {
-    const double sigma = sigma_data * tan(t), c = cos(t), s = sin(t);
-    const cm_scalings own = cmi_precond_scalings(p, sigma);
+    const double c = cos(t), s = sin(t);
+    const cm_scalings own = cmi_precond_scalings(p, cmi_trig_sigma(sigma_data, t));
     if (cmi_axis_is_plain(p, sigma_data)) return (cm_scalings){1, 0, p->kind->trigflow ? 1 : -1, own.c_noise};
     return (cm_scalings){own.c_in * sigma_data / c, (c - own.c_skip / c) / s, -own.c_out / (sigma_data * s),
                          own.c_noise};

@@ -19,9 +19,9 @@ typedef enum cm_objective_axis { CM_AXIS_SIGMA, CM_AXIS_TRIG, CM_AXIS_RAW } cm_o
 cm_scalings cmi_axis_scalings(cm_objective_axis axis, const cm_precond *precond, double sigma_data, double t);
 /* Their derivatives by t.  On CM_AXIS_TRIG only of networks that cmi_axis_is_plain says are read as they are. */
 cm_scalings cmi_axis_slopes(cm_objective_axis axis, const cm_precond *precond, double t);
+/* The noise level of a point of CM_AXIS_TRIG. */
+double cmi_trig_sigma(double sigma_data, double t);
 /* Whether the network's own input on CM_AXIS_TRIG is x: TrigFlow's and EDM's scalings with that sigma_data. */
 int cmi_axis_is_plain(const cm_precond *precond, double sigma_data);
-/* The noise level of a point. */
-double cmi_axis_sigma(cm_objective_axis axis, double sigma_data, double t);
 
 #endif

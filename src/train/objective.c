@@ -154,6 +154,11 @@ cm_objective_buffers cmi_objective_buffers_of(const cm_objective_settings *s, co
     return r;
 }
 
+double cmi_sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+
 double cmi_scrub(double v)
 {
     if (isnan(v)) return 0;

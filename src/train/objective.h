@@ -208,6 +208,8 @@ typedef struct cm_objective_buffers {
 } cm_objective_buffers;
 cm_objective_buffers cmi_objective_buffers_of(const cm_objective_settings *s, const cm_objective_batch *b);
 
+/* 1 / (1 + exp(-x)): of ln(t / (1 - t)) it is t. */
+double cmi_sigmoid(double x);
 /* NaN becomes 0 and an infinity the largest float, as the references do. */
 double cmi_scrub(double v);
 /* x = x0 + t z */

@@ -26,14 +26,9 @@ static const cm_choice samplers[] = {
 };
 CM_CHOICE_LIST(cmi_flow_sampler_choices, "flow_samplers", samplers);
 
-static double sigmoid(double x)
-{
-    return 1 / (1 + exp(-x));
-}
-
 void cmi_meanflow_times(const cm_objective_settings *s, double n_t, double n_r, double uniform, double *t, double *r)
 {
-    double a = sigmoid(s->p_mean + s->p_std * n_t), b = sigmoid(s->r_mean + s->r_std * n_r);
+    double a = cmi_sigmoid(s->p_mean + s->p_std * n_t), b = cmi_sigmoid(s->r_mean + s->r_std * n_r);
     const int same = uniform < 1 - s->flow_ratio;
     if (s->flow_sampler == CM_FLOW_SAMPLER_V0 && b > a) {
         const double larger = b;

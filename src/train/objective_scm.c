@@ -93,7 +93,7 @@ static double loss_of(const cm_objective_settings *s, double t, double w, double
     const double d = (double)size;
     double scale = exp(w) / d;
     if (s->form == CM_SCM_RCM) scale = 100, w = 0;
-    if (s->form == CM_SCM_FASTGEN) scale = exp(w) / (s->sigma_data * tan(t) * d * d);
+    if (s->form == CM_SCM_FASTGEN) scale = exp(w) / (cmi_trig_sigma(s->sigma_data, t) * d * d);
     *factor = -2 * scale;
     *of_w = scale * sum - 1;
     return scale * sum - w;

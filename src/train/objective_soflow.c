@@ -49,20 +49,15 @@ double cmi_soflow_decay(double t, double from)
     return 1 - exp(-steepness * u / (1 - u));
 }
 
-static double sigmoid(double x)
-{
-    return 1 / (1 + exp(-x));
-}
-
 double cmi_soflow_velocity_time(const cm_objective_settings *s, double normal)
 {
-    return sigmoid(s->velocity_mean + s->velocity_std * normal);
+    return cmi_sigmoid(s->velocity_mean + s->velocity_std * normal);
 }
 
 void cmi_soflow_times(const cm_objective_settings *s, double n_s, double n_t, double *t, double *second, double *l)
 {
-    *t = fmax(sigmoid(s->p_mean + s->p_std * n_t), gap);
-    *second = fmin(sigmoid(s->r_mean + s->r_std * n_s), *t - gap);
+    *t = fmax(cmi_sigmoid(s->p_mean + s->p_std * n_t), gap);
+    *second = fmin(cmi_sigmoid(s->r_mean + s->r_std * n_s), *t - gap);
     *l = fmin(*t + (*second - *t) * s->ratio, *t - gap);
 }
 

@@ -187,7 +187,7 @@ static void check_conversions(scm *c)
         got[i] = s.c_noise, skip[i] = s.c_skip, out[i] = -s.c_out;
     }
     compare(c->f, c->r, "conv.t", n, got, DOUBLE);
-    for (size_t i = 0; t && i < m && m <= 64; i++) got[i] = cmi_axis_sigma(CM_AXIS_TRIG, c->s.sigma_data, t[i]);
+    for (size_t i = 0; t && i < m && m <= 64; i++) got[i] = cmi_trig_sigma(c->s.sigma_data, t[i]);
     compare(c->f, c->r, "conv.sigma", m, got, DOUBLE);
     compare(c->f, c->r, "edm_from_t.c_skip", n, skip, DOUBLE);
     compare(c->f, c->r, "edm_from_t.c_out", n, out, DOUBLE);
