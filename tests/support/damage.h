@@ -56,6 +56,25 @@ static inline int change_bytes(cm_context *context, const char *name, unsigned c
     return refused;
 }
 
+/* What a file that is refused makes us take: at most 16 bytes for each of its bytes, and 16 MiB. */
+static inline void refused_within_bounds(const char *name, const unsigned char *bytes, size_t size)
+{
+    memory counted;
+    cm_tensors t;
+    cm_context *own;
+    memory_reset(&counted);
+    cm_context_options o = memory_options(&counted, 1);
+    OK(cm_context_create(&o, &own));
+    cm_status status = open_bytes(own, name, bytes, size, &t);
+    if (status == CM_OK) cmi_tensors_close(&t);
+    ck_assert_msg(status == CM_ERR_FORMAT || status == CM_ERR_LIMIT, "%s: %s", cm_status_name(status),
+                  cm_last_message());
+    ck_assert_msg(counted.peak < 16 * (long long)size + (16 << 20), "%s of %zu bytes: %lld bytes taken", name, size,
+                  counted.peak);
+    cm_context_free(own);
+    ck_assert_int_eq((int)counted.live, 0);
+}
+
 /* The attempt with its first request for memory refused, then with that `step` later, until one succeeds: the others
  * give MEMORY, and nothing is left behind. */
 static inline void without_each_request(cm_status (*attempt)(cm_context *own, void *user), void *user, long step)

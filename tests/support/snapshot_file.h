@@ -259,4 +259,16 @@ static inline block snapshot_pickle(const cm_model *m, const char *set, const sn
     return b;
 }
 
+/* A model of fresh weights by the JSON of its network and of its preconditioning. */
+static inline cm_model *model_of(cm_context *context, const char *network, const char *precond)
+{
+    cm_model *m;
+    json_t *config =
+        json_pack("{s:o, s:o}", "network", json_loads(network, 0, NULL), "precond", json_loads(precond, 0, NULL));
+    ck_assert_ptr_nonnull(config);
+    OK(cmi_model_make(context, config, 3, NULL, &m));
+    json_decref(config);
+    return m;
+}
+
 #endif
