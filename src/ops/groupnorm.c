@@ -392,6 +392,28 @@ static void join_tangents(moving *v, size_t c, int pieces)
     }
 }
 
+/* What an embedding's tangent adds to that of x; NULL: nothing. */
+static const float *added_of(const cm_op_plan *p, const float *te)
+{
+    return p->attr->groupnorm.mode == CM_GN_ADD ? te : NULL;
+}
+
+/* The means of tu and of n^ tu over channels [first, last), a group. */
+static void tangent_means(const moving *v, size_t first, size_t last, const float *te, double *mean, double *along)
+{
+    const buffers *b = &v->m.b;
+    const double n = (double)points(v->m.run->p), count = (double)(last - first) * n;
+    const float *added = added_of(v->m.run->p, te);
+    *mean = *along = 0;
+    for (size_t k = first; k < last; k++) {
+        const double t = added ? (double)added[k] : 0;
+        *mean += v->s.sum[k] + n * t;
+        *along += v->s.product[k] + b->base[k] * v->s.sum[k] + n * b->mean[k] * t;
+    }
+    *mean /= count;
+    *along *= b->inverse[first] / count;
+}
+
 /* Channels [first, last) of one group; e and te: the image's embedding and its tangent, or NULL. */
 static void tangent_slopes(moving *v, size_t first, size_t last, const float *e, const float *te)
 {
@@ -399,17 +421,10 @@ static void tangent_slopes(moving *v, size_t first, size_t last, const float *e,
     const buffers *b = &v->m.b;
     const float *weight = v->m.run->param[0], *bias = v->m.run->param[1];
     const size_t c = (size_t)p->out.c;
-    const float *added = p->attr->groupnorm.mode == CM_GN_ADD ? te : NULL;
-    const float *ta = p->attr->groupnorm.mode == CM_GN_SCALE_SHIFT ? te : NULL;
-    const double n = (double)points(p), count = (double)(last - first) * n, inverse = b->inverse[first];
-    double mean = 0, along = 0; /* of tu, of n^ tu */
-    for (size_t k = first; k < last; k++) {
-        const double t = added ? (double)added[k] : 0;
-        mean += v->s.sum[k] + n * t;
-        along += v->s.product[k] + b->base[k] * v->s.sum[k] + n * b->mean[k] * t;
-    }
-    mean /= count;
-    along *= inverse / count;
+    const float *added = added_of(p, te), *ta = p->attr->groupnorm.mode == CM_GN_SCALE_SHIFT ? te : NULL;
+    const double inverse = b->inverse[first];
+    double mean, along;
+    tangent_means(v, first, last, te, &mean, &along);
     for (size_t k = first; k < last; k++) {
         const double gain = inverse * gain_of(&v->m, k, e) * (double)weight[k], t = added ? (double)added[k] : 0;
         double slope = -gain * inverse * along, offset = gain * (t - mean - inverse * along * b->base[k]);
@@ -572,16 +587,15 @@ static void second_points(const second *s)
 
 /* What belongs to a channel: (1 + a) w, ta w, and the embedding's part of tu. */
 typedef struct {
-    double gain, weight, k, h, t;
+    double k, h, t;
 } factors;
 
 static factors factors_of(const second *s, size_t k)
 {
     const int mode = s->v.m.run->p->attr->groupnorm.mode;
     const double weight = (double)((const float *)s->v.m.run->param[0])[k];
-    const double gain = gain_of(&s->v.m, k, s->e);
     const double t = s->te ? (double)s->te[k] : 0;
-    return (factors){gain, weight, gain * weight, mode == CM_GN_SCALE_SHIFT ? t * weight : 0,
+    return (factors){gain_of(&s->v.m, k, s->e) * weight, mode == CM_GN_SCALE_SHIFT ? t * weight : 0,
                      mode == CM_GN_ADD ? t : 0};
 }
 
@@ -629,13 +643,8 @@ static void second_group(const second *s, size_t first, size_t last, float *de, 
     const size_t c = (size_t)p->out.c;
     const double n = (double)points(p), count = n * (double)(last - first), inverse = buffer->inverse[first];
     const int adds = p->attr->groupnorm.mode == CM_GN_ADD;
-    double mean = 0, along = 0, mean_k = 0, b = 0, cov = 0, mean_h = 0, along_h = 0;
-    for (size_t k = first; k < last; k++) {
-        const double t = factors_of(s, k).t;
-        mean += s->v.s.sum[k] + n * t;
-        along += s->v.s.product[k] + buffer->base[k] * s->v.s.sum[k] + n * buffer->mean[k] * t;
-    }
-    mean /= count, along *= inverse / count;
+    double mean, along, mean_k = 0, b = 0, cov = 0, mean_h = 0, along_h = 0;
+    tangent_means(&s->v, first, last, s->te, &mean, &along);
     for (size_t k = first; k < last; k++) {
         const factors f = factors_of(s, k);
         finish_sums(s, k, f.t, mean, along);
