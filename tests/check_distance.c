@@ -10,14 +10,6 @@
 #include "support/trainers.h"
 #include "train/perceptual_distance.h"
 
-static cm_status estimate(cm_model *model, cm_model *teacher, const cm_train_settings *s, uint64_t *bytes)
-{
-    const cm_train_options options = {NULL, *s};
-    cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
-    inputs.model = model, inputs.teacher = teacher;
-    return cm_trainer_estimate(&inputs, &options, bytes);
-}
-
 static cm_train_settings with_lpips(const char *objective)
 {
     cm_train_settings o = options(objective);
