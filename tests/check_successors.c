@@ -168,7 +168,8 @@ START_TEST(borders_of_the_share)
     for (int all = 0; all < 2; all++) {
         cm_train_settings o = options("tcm2");
         double losses[2];
-        o.boundary_share = all, o.boundary_weight = 1;
+        o.boundary_share = all;
+        if (all) o.boundary_weight = 1;
         cm_trainer *t = trainer("tcm2", &o);
         OK(steps(t, 2, losses));
         ck_assert(isfinite(losses[0]) && losses[0] > 0 && isfinite(losses[1]));

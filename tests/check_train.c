@@ -513,6 +513,7 @@ START_TEST(guidance_of_calls)
     cm_denoise_options o = CM_DENOISE_OPTIONS_INIT;
     cm_sample_options s = CM_SAMPLE_OPTIONS_INIT;
     cm_sampler *sampler;
+    int32_t nfe;
     static const double scales[3] = {0, 1, 3};
     OK(steps(t, 3, NULL)); /* fresh networks hardly answer */
     OK(cm_trainer_model(t, CM_WEIGHTS_ONLINE, 0, &two));
@@ -535,9 +536,13 @@ START_TEST(guidance_of_calls)
     ck_assert_mem_ne(d[1], d[2], sizeof d[0]);
     c.guidance = -1;
     FAILS(cm_sampler_run(sampler, &s, N, d[0]), CM_ERR_ARGUMENT, "guidance is -1");
+    FAILS(cm_sampler_nfe(sampler, &s, &nfe), CM_ERR_ARGUMENT, "guidance is -1");
     FAILS(cm_model_denoise_with(two, &o, N, x, sigma, d[0]), CM_ERR_ARGUMENT, "guidance is -1");
     cm_sampler_free(sampler);
     c.guidance = 2;
+    OK(cm_sampler_create(one, NULL, &sampler));
+    FAILS(cm_sampler_nfe(sampler, &s, &nfe), CM_ERR_ARGUMENT, "guidance is for networks that are told");
+    cm_sampler_free(sampler);
     FAILS(cm_model_denoise_with(one, &o, N, x, sigma, d[0]), CM_ERR_ARGUMENT,
           "guidance is for networks that are told");
     cm_model_free(one);

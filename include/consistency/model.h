@@ -150,9 +150,9 @@ typedef struct cm_condition {
      * the call says; cm_model_denoise_with takes -1 for all images, a sampler draws the
      * labels.  An unconditional model takes NULL or -1. */
     const int32_t *labels;
-    /* The scale of guidance, above 0, that a network with `conditions` in its configuration is told, for all times
-     * and images of the call; 0: none, which is a scale of 1.  An error for other networks, and in calls that train
-     * or tell likelihoods. */
+    /* The scale of guidance, above 0 to 1e6, that a network with `conditions` in its configuration is told, for all
+     * times and images of the call; 0: none, which is a scale of 1.  An error for other networks, and in calls that
+     * train or tell likelihoods. */
     double guidance;
 } cm_condition;
 

@@ -124,6 +124,7 @@ cm_status cm_sampler_nfe(const cm_sampler *sampler, const cm_sample_options *opt
     if (!sampler || !nfe) CM_FAIL(CM_ERR_ARGUMENT, "cm_sampler_nfe: sampler or nfe is NULL");
     CM_TRY(cmi_context_check_process(sampler->model->context));
     CM_TRY(cmi_sample_options_read(options, &o, &condition));
+    CM_TRY(cmi_condition_check(sampler->model, &condition));
     CM_TRY(cmi_times_resolve(sampler->model, &o, &times));
     *nfe = cmi_solver_nfe(&times.solver);
     const cm_status status = cmi_sampler_check_border(sampler, &times.solver);

@@ -103,8 +103,8 @@ static cm_status check_levels(const cm_train_settings *s, const cm_objective_set
     CM_FAIL(CM_ERR_ARGUMENT, "objective cmt needs a precond with sigma_min above 0: the trajectories end there");
 }
 
-static const char *const options[] = {"lpips_weights", "lpips_lin", "lpips_pooling", "lpips_resize",
-                                      "sum_pixels",    "cmt_nfe",   "cmt_order",     NULL};
+static const char *const options[] = {"distance",     "huber_c",    "lpips_weights", "lpips_lin", "lpips_pooling",
+                                      "lpips_resize", "sum_pixels", "cmt_nfe",       "cmt_order", NULL};
 static const cm_objective_default defaults[] = {
     {"lr", 2e-4}, {"lpips_pooling", CM_LPIPS_POOLING_MAX}, {"lpips_resize", CM_LPIPS_RESIZE_NONE}, {NULL, 0}};
 const cm_objective cmi_objective_cmt = {

@@ -73,9 +73,10 @@ static cm_status train(const cm_objective_settings *s, const cm_objective_batch 
     return finish(s, b, nets, &r);
 }
 
-static const char *const cd_options[] = {
-    "lpips_weights", "lpips_lin",    "lpips_pooling", "lpips_resize", "sum_pixels", "weighting", "ode",
-    "scales_mode",   "start_scales", "end_scales",    "mu_mode",      "mu",         "rho",       NULL};
+static const char *const cd_options[] = {"distance",      "huber_c",      "lpips_weights", "lpips_lin",
+                                         "lpips_pooling", "lpips_resize", "sum_pixels",    "weighting",
+                                         "ode",           "scales_mode",  "start_scales",  "end_scales",
+                                         "mu_mode",       "mu",           "rho",           NULL};
 static const cm_objective_default cd_defaults[] = {{"lr", 4e-4}, {NULL, 0}};
 const cm_objective cmi_objective_cd = {
     .number = CM_TRAIN_CD,
@@ -93,8 +94,9 @@ const cm_objective cmi_objective_cd = {
 };
 
 static const char *const ct_options[] = {
-    "lpips_weights", "lpips_lin",  "lpips_pooling", "lpips_resize", "sum_pixels", "weighting", "scales_mode",
-    "start_scales",  "end_scales", "mu_mode",       "mu",           "rho",        NULL};
+    "distance",  "huber_c",     "lpips_weights", "lpips_lin",  "lpips_pooling", "lpips_resize", "sum_pixels",
+    "weighting", "scales_mode", "start_scales",  "end_scales", "mu_mode",       "mu",           "rho",
+    NULL};
 static const cm_objective_default ct_defaults[] = {{"lr", 4e-4},
                                                    {"scales_mode", CM_SCALES_PROGRESSIVE},
                                                    {"start_scales", 2},

@@ -159,8 +159,9 @@ static cm_status check_levels(const cm_train_settings *s, const cm_objective_set
             cmi_objective_at(s->objective)->name);
 }
 
-static const char *const options[] = {"lpips_weights", "lpips_lin", "lpips_pooling", "lpips_resize", "sum_pixels",
-                                      "weighting",     "rho",       "stop_gradient", "squared",      NULL};
+static const char *const options[] = {"distance",      "huber_c",       "lpips_weights", "lpips_lin",
+                                      "lpips_pooling", "lpips_resize",  "sum_pixels",    "weighting",
+                                      "rho",           "stop_gradient", "squared",       NULL};
 static const cm_objective_default defaults[] = {
     {"lr", 5e-6}, {"lpips_pooling", CM_LPIPS_POOLING_MAX}, {"lpips_resize", CM_LPIPS_RESIZE_ALWAYS}, {NULL, 0}};
 const cm_objective cmi_objective_ccd = {

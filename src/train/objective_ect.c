@@ -65,9 +65,10 @@ static cm_status check_levels(const cm_train_settings *s, const cm_objective_set
 }
 
 static const char *const options[] = {
-    "lpips_weights", "lpips_lin",       "lpips_pooling",   "lpips_resize",   "p_mean",
-    "p_std",         "mapping",         "ect_q",           "ect_k",          "ect_b",
-    "ect_stages",    "ect_stage_steps", "ect_first_stage", "pair_weighting", NULL};
+    "distance",       "huber_c", "lpips_weights", "lpips_lin",       "lpips_pooling",
+    "lpips_resize",   "p_mean",  "p_std",         "mapping",         "ect_q",
+    "ect_k",          "ect_b",   "ect_stages",    "ect_stage_steps", "ect_first_stage",
+    "pair_weighting", NULL};
 static const cm_objective_default defaults[] = {{NULL, 0}};
 const cm_objective cmi_objective_ect = {
     .number = CM_TRAIN_ECT,

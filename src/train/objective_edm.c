@@ -72,8 +72,8 @@ static cm_status check_levels(const cm_train_settings *s, const cm_objective_set
     return s->levels == CM_LEVELS_LOGNORMAL ? cmi_check_p_mean(s, o, 0) : CM_OK;
 }
 
-static const char *const options[] = {"sum_pixels", "weighting", "levels",     "p_mean",
-                                      "p_std",      "augment",   "weight_net", NULL};
+static const char *const options[] = {"distance", "huber_c", "sum_pixels", "weighting",  "levels",
+                                      "p_mean",   "p_std",   "augment",    "weight_net", NULL};
 static const cm_objective_default defaults[] = {
     {"optimizer", CM_OPTIMIZER_ADAM},   {"lr", 1e-3}, {"p_mean", -1.2}, {"p_std", 1.2},
     {"weight_net", CM_WEIGHT_NET_NONE}, {NULL, 0}};

@@ -56,8 +56,9 @@ static cm_status check_levels(const cm_train_settings *s, const cm_objective_set
 }
 
 static const char *const options[] = {
-    "lpips_weights", "lpips_lin",    "lpips_pooling", "lpips_resize", "p_mean", "p_std",
-    "scales_mode",   "start_scales", "end_scales",    "rho",          NULL};
+    "distance", "huber_c", "lpips_weights", "lpips_lin",    "lpips_pooling", "lpips_resize",
+    "p_mean",   "p_std",   "scales_mode",   "start_scales", "end_scales",    "rho",
+    NULL};
 static const cm_objective_default defaults[] = {
     {"scales_mode", CM_SCALES_ICT}, {"start_scales", 10}, {"end_scales", 1280}, {NULL, 0}};
 const cm_objective cmi_objective_ict = {

@@ -236,6 +236,14 @@ static int always(const cm_train_settings *s)
     return 1;
 }
 
+static cm_status check_improved(const cm_train_settings *s, const cm_train_settings *d)
+{
+    if (s->label_dropout == 1)
+        CM_FAIL(CM_ERR_ARGUMENT, "objective imeanflow learns guidance of images that keep their label: label_dropout "
+                                 "has to be below 1");
+    return check_numbers(s, d);
+}
+
 static const char *const improved_options[] = {"p_mean",        "p_std",      "r_mean",     "r_std",
                                                "flow_sampler",  "flow_ratio", "adaptive_p", "adaptive_eps",
                                                "guidance_beta", "augment",    NULL};
@@ -262,7 +270,7 @@ const cm_objective cmi_objective_improved_meanflow = {
     .precond_two_times = "average-velocity",
     .options = improved_options,
     .defaults = improved_defaults,
-    .check = check_numbers,
+    .check = check_improved,
     .distance = CM_DISTANCE_L2,
     .weighting = CM_WEIGHTING_UNIFORM,
     .run = improve,

@@ -51,9 +51,9 @@ static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
     return CM_OK;
 }
 
-static const char *const options[] = {"lpips_weights", "lpips_lin", "lpips_pooling", "lpips_resize",
-                                      "sum_pixels",    "weighting", "scales_mode",   "start_scales",
-                                      "distill_steps", "rho",       "anneal_stages", NULL};
+static const char *const options[] = {"distance",      "huber_c",    "lpips_weights", "lpips_lin",   "lpips_pooling",
+                                      "lpips_resize",  "sum_pixels", "weighting",     "scales_mode", "start_scales",
+                                      "distill_steps", "rho",        "anneal_stages", NULL};
 static const cm_objective_default defaults[] = {{"optimizer", CM_OPTIMIZER_ADAM},
                                                 {"lr", 5e-5},
                                                 {"scales_mode", CM_SCALES_PROGDIST},

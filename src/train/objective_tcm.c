@@ -156,6 +156,15 @@ static cm_status run_second(const cm_objective_settings *s, const cm_objective_b
 
 /* --- options -------------------------------------------------------------------------------- */
 
+static cm_status check_shares(const cm_train_settings *s, const cm_train_settings *d)
+{
+    if (s->boundary_share == 0 && s->boundary_weight != d->boundary_weight)
+        CM_FAIL(CM_ERR_ARGUMENT, "boundary_weight has no effect with boundary_share 0");
+    if (s->boundary_share == 1 && (s->p_mean != d->p_mean || s->p_std != d->p_std || s->student_nu != d->student_nu))
+        CM_FAIL(CM_ERR_ARGUMENT, "p_mean, p_std and student_nu have no effect with boundary_share 1");
+    return cmi_check_mapping(s, d);
+}
+
 static cm_status check_first(const cm_train_settings *s, const cm_objective_settings *o)
 {
     CM_TRY(cmi_check_p_mean(s, o, 1));
@@ -171,16 +180,15 @@ static cm_status check_second(const cm_train_settings *s, const cm_objective_set
 }
 
 static const char *const first_options[] = {
-    "lpips_weights",   "lpips_lin",       "lpips_pooling", "lpips_resize",   "sum_pixels", "p_mean",
-    "p_std",           "mapping",         "ect_q",         "ect_k",          "ect_b",      "ect_stages",
-    "ect_stage_steps", "ect_first_stage", "ratio_limit",   "pair_weighting", NULL};
-static const char *const second_options[] = {"lpips_weights",   "lpips_lin",       "lpips_pooling",
-                                             "lpips_resize",    "sum_pixels",      "p_mean",
-                                             "p_std",           "mapping",         "ect_q",
-                                             "ect_k",           "ect_b",           "ect_stages",
-                                             "ect_stage_steps", "ect_first_stage", "ratio_limit",
-                                             "pair_weighting",  "student_nu",      "transition",
-                                             "boundary_share",  "boundary_weight", NULL};
+    "distance",        "huber_c",     "lpips_weights",  "lpips_lin",  "lpips_pooling",
+    "lpips_resize",    "sum_pixels",  "p_mean",         "p_std",      "mapping",
+    "ect_q",           "ect_k",       "ect_b",          "ect_stages", "ect_stage_steps",
+    "ect_first_stage", "ratio_limit", "pair_weighting", NULL};
+static const char *const second_options[] = {
+    "lpips_weights", "lpips_lin",  "lpips_pooling",   "lpips_resize",    "distance",    "huber_c",
+    "sum_pixels",    "p_mean",     "p_std",           "mapping",         "ect_q",       "ect_k",
+    "ect_b",         "ect_stages", "ect_stage_steps", "ect_first_stage", "ratio_limit", "pair_weighting",
+    "student_nu",    "transition", "boundary_share",  "boundary_weight", NULL};
 static const cm_objective_default first_defaults[] = {{"ect_stages", 10}, {NULL, 0}};
 static const cm_objective_default second_defaults[] = {
     {"ect_stages", 10}, {"lr", 5e-5}, {"p_mean", 0}, {"p_std", 0.2}, {NULL, 0}};
@@ -222,7 +230,7 @@ const cm_objective cmi_objective_tcm2 = {
     .huber_least = 1e-8,
     .options = second_options,
     .defaults = second_defaults,
-    .check = cmi_check_mapping,
+    .check = check_shares,
     .check_levels = check_second,
     .run = run_second,
 };

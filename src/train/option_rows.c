@@ -158,9 +158,8 @@ static const cm_option_row rows[] = {
     REAL(lr_final, 0, 1, 0, SHARED | COURSE, "The factor of lr at the end of annealing."),
     FLAG(anneal_stages, 0, COURSE,
          "1: the learning rate falls to lr_final times lr within every stage and begins anew with the next."),
-    CHOICE(distance, cmi_distance_choices, CM_DISTANCE_DEFAULT, SHARED | COURSE,
-           "Distance of the output from its target."),
-    REAL(huber_c, 0, 1e6, -1, SHARED | COURSE | AUTO,
+    CHOICE(distance, cmi_distance_choices, CM_DISTANCE_DEFAULT, COURSE, "Distance of the output from its target."),
+    REAL(huber_c, 0, 1e6, -1, COURSE | AUTO,
          "The constant c of pseudo-huber; auto: 0.00054 sqrt(C H W) with ict, 1e-8 with tcm and tcm2, 0 with the "
          "others."),
     TEXT(lpips_weights, CM_PATH_SIZE, 0,
