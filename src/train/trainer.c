@@ -190,15 +190,20 @@ static cm_status make_learner(cm_trainer *t)
     return cmi_learner_create(t->model, &t->precond, t->teacher, &t->settings, &options, &t->learner);
 }
 
-/* Tables of frequencies and phases, which stand one behind the other. */
-static void find_frozen(cm_trainer *t)
+/* Tables of frequencies and phases, which have to stand one behind the other: what lies between does not learn. */
+static cm_status find_frozen(cm_trainer *t)
 {
     const cm_graph *g = t->learner->graph;
-    for (int i = 0; i < g->n_params; i++)
-        if (g->params[i].exact) {
-            if (t->frozen_end == 0) t->frozen_begin = t->learner->offsets[i];
-            t->frozen_end = t->learner->offsets[i] + cmi_param_elements(&g->params[i]);
-        }
+    int last = -1;
+    for (int i = 0; i < g->n_params; i++) {
+        if (!g->params[i].exact) continue;
+        if (last >= 0 && i != last + 1)
+            CM_FAIL(CM_ERR_INTERNAL, "%s: fixed tables of a network are apart", g->params[i].name);
+        if (last < 0) t->frozen_begin = t->learner->offsets[i];
+        t->frozen_end = t->learner->offsets[i] + cmi_param_elements(&g->params[i]);
+        last = i;
+    }
+    return CM_OK;
 }
 
 size_t cmi_trainer_batch(const cm_trainer *t)
@@ -317,7 +322,7 @@ static cm_status build(cm_trainer *t)
 {
     cmi_settings_warn(t->context, &t->o);
     CM_TRY(make_learner(t));
-    find_frozen(t);
+    CM_TRY(find_frozen(t));
     return make_buffers(t);
 }
 
