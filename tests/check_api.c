@@ -537,7 +537,8 @@ START_TEST(tangents_refused)
     FAILS(cm_model_denoise_tangent(m, NULL, N, x, sigma, NULL, NULL, y, slope), CM_ERR_ARGUMENT, "one is needed");
     FAILS(cm_model_denoise_tangent(m, NULL, N, x, sigma, moves, NULL, y, NULL), CM_ERR_ARGUMENT,
           "out_tangent is NULL");
-    FAILS(cm_model_denoise_tangent(m, NULL, 0, x, sigma, moves, NULL, y, slope), CM_ERR_ARGUMENT, "n is 0");
+    FAILS(cm_model_denoise_tangent(m, NULL, 0, x, sigma, moves, NULL, y, slope), CM_ERR_ARGUMENT,
+          "cm_model_denoise_tangent: n is 0");
     moves[SIZE + 3] = NAN;
     FAILS(cm_model_denoise_tangent(m, NULL, N, x, sigma, moves, NULL, y, slope), CM_ERR_NUMERIC,
           "x_tangent: image 1");

@@ -63,11 +63,15 @@ static cm_status check_finite(const char *what, size_t n, size_t size, const flo
     return CM_OK;
 }
 
-static cm_status check_images(const cm_model *m, size_t n, const float *x)
+static cm_status check_images(const job *j)
 {
-    CM_TRY(cmi_check_array("cm_model_denoise: x", n, input_size(m) * sizeof *x));
-    CM_TRY(cmi_check_array("cm_model_denoise: out", n, output_size(m) * sizeof *x));
-    return check_finite("x", n, input_size(m), x);
+    const size_t in = input_size(j->model), out = output_size(j->model);
+    const int moves = j->out_tangent != NULL;
+    if (j->n == 0) CM_FAIL(CM_ERR_ARGUMENT, "%s: n is 0", moves ? "cm_model_denoise_tangent" : "cm_model_denoise");
+    CM_TRY(cmi_check_array(moves ? "cm_model_denoise_tangent: x" : "cm_model_denoise: x", j->n, in * sizeof *j->x));
+    CM_TRY(cmi_check_array(moves ? "cm_model_denoise_tangent: out" : "cm_model_denoise: out", j->n,
+                           out * sizeof *j->out));
+    return check_finite("x", j->n, in, j->x);
 }
 
 /* Second times, which lie between 0, of a network by itself nothing, and the first. */
@@ -259,13 +263,12 @@ static cm_status denoise_checked(job *j, const cm_denoise_options *options)
 {
     cm_denoise_options o;
     cm_condition condition;
-    if (j->n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_model_denoise: n is 0");
     CM_TRY(cmi_context_check_process(j->model->context));
     memset(&o, 0, sizeof o);
     if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_denoise_options"));
     CM_TRY(cmi_reserved_check("cm_denoise_options", o.reserved));
     CM_TRY(cmi_condition_read(o.condition, &condition));
-    CM_TRY(check_images(j->model, j->n, j->x));
+    CM_TRY(check_images(j));
     CM_TRY(check_sigmas(j->model, j->n, j->sigma));
     CM_TRY(cmi_model_check_labels(j->model, condition.labels, j->n));
     CM_TRY(cmi_condition_check(j->model, &condition));
