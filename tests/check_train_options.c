@@ -80,7 +80,7 @@ START_TEST(options_refused)
         {"meanflow", "guidance=2;label_dropout=1", "guidance has no effect with label_dropout 1"},
         {"tcm2", "boundary_share=0;boundary_weight=0.5", "boundary_weight has no effect with boundary_share 0"},
         {"tcm2", "boundary_share=1;student_nu=1", "student_nu have no effect with boundary_share 1"},
-        {"imeanflow", "label_dropout=1", "label_dropout has to be below 1"},
+        {"imeanflow", "label_dropout=1", "guidance has no effect with label_dropout 1"},
         {"meanflow", "guidance_mix=1", "guidance_mix is 1"},
         {"meanflow", "guidance=-1", "guidance is -1"},
         {"soflow", "velocity_mean=0", "no effect with velocity_share 0"},

@@ -186,15 +186,11 @@ static cm_status check_guidance(const cm_train_settings *s, const cm_train_setti
         CM_FAIL(CM_ERR_ARGUMENT, "guidance_from and guidance_to have no effect with guidance 1 and guidance_mix 0");
     if (s->guidance_from > s->guidance_to)
         CM_FAIL(CM_ERR_ARGUMENT, "guidance_from %g is above guidance_to %g", s->guidance_from, s->guidance_to);
-    if (guides(s) && s->label_dropout == 1)
-        CM_FAIL(CM_ERR_ARGUMENT, "guidance has no effect with label_dropout 1, by which no image keeps its label");
     return CM_OK;
 }
 
-static cm_status check_numbers(const cm_train_settings *s, const cm_train_settings *d)
+static cm_status check_r(const cm_train_settings *s, const cm_train_settings *d)
 {
-    if (s->adaptive_p == 0 && s->adaptive_eps != d->adaptive_eps)
-        CM_FAIL(CM_ERR_ARGUMENT, "adaptive_eps has no effect with adaptive_p 0");
     if (s->flow_sampler == CM_FLOW_SAMPLER_V1 && s->flow_ratio == 0 &&
         (s->r_mean != d->r_mean || s->r_std != d->r_std))
         CM_FAIL(CM_ERR_ARGUMENT, "r_mean and r_std have no effect with flow_ratio 0");
@@ -204,7 +200,7 @@ static cm_status check_numbers(const cm_train_settings *s, const cm_train_settin
 static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
 {
     CM_TRY(check_guidance(s, d));
-    return check_numbers(s, d);
+    return check_r(s, d);
 }
 
 static const char *const options[] = {"p_mean",        "p_std",       "r_mean",       "r_std",    "flow_sampler",
@@ -236,14 +232,6 @@ static int always(const cm_train_settings *s)
     return 1;
 }
 
-static cm_status check_improved(const cm_train_settings *s, const cm_train_settings *d)
-{
-    if (s->label_dropout == 1)
-        CM_FAIL(CM_ERR_ARGUMENT, "objective imeanflow learns guidance of images that keep their label: label_dropout "
-                                 "has to be below 1");
-    return check_numbers(s, d);
-}
-
 static const char *const improved_options[] = {"p_mean",        "p_std",      "r_mean",     "r_std",
                                                "flow_sampler",  "flow_ratio", "adaptive_p", "adaptive_eps",
                                                "guidance_beta", "augment",    NULL};
@@ -270,7 +258,7 @@ const cm_objective cmi_objective_improved_meanflow = {
     .precond_two_times = "average-velocity",
     .options = improved_options,
     .defaults = improved_defaults,
-    .check = check_improved,
+    .check = check_r,
     .distance = CM_DISTANCE_L2,
     .weighting = CM_WEIGHTING_UNIFORM,
     .run = improve,

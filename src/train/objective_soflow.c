@@ -218,12 +218,8 @@ static cm_status check_shares(const cm_train_settings *s, const cm_train_setting
 static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
 {
     CM_TRY(check_shares(s, d));
-    if (s->adaptive_p == 0 && s->adaptive_eps != d->adaptive_eps)
-        CM_FAIL(CM_ERR_ARGUMENT, "adaptive_eps has no effect with adaptive_p 0");
     if (s->guidance == 1 && s->guidance_decay != d->guidance_decay)
         CM_FAIL(CM_ERR_ARGUMENT, "guidance_decay has no effect with guidance 1");
-    if (guides(s) && s->label_dropout == 1)
-        CM_FAIL(CM_ERR_ARGUMENT, "guidance has no effect with label_dropout 1, by which no image keeps its label");
     return CM_OK;
 }
 

@@ -106,6 +106,16 @@ static cm_status check_scales(const cm_train_settings *s, const cm_train_setting
     return CM_OK;
 }
 
+/* What the objectives of mean velocities and of solution functions share. */
+static cm_status check_flow(const cm_train_settings *s, const cm_train_settings *d)
+{
+    if (s->adaptive_p == 0 && s->adaptive_eps != d->adaptive_eps)
+        CM_FAIL(CM_ERR_ARGUMENT, "adaptive_eps has no effect with adaptive_p 0");
+    if (cmi_objective_guides(s) && s->label_dropout == 1)
+        CM_FAIL(CM_ERR_ARGUMENT, "guidance has no effect with label_dropout 1, by which no image keeps its label");
+    return CM_OK;
+}
+
 cm_status cmi_settings_check(const cm_train_settings *s, int cpu_level)
 {
     const cm_train_settings d = cmi_settings_defaults(s->objective);
@@ -117,6 +127,7 @@ cm_status cmi_settings_check(const cm_train_settings *s, int cpu_level)
     CM_TRY(cmi_settings_arithmetic(s, cpu_level, &arithmetic));
     CM_TRY(check_annealing(s));
     CM_TRY(check_scales(s, &d));
+    CM_TRY(check_flow(s, &d));
     return objective->check ? objective->check(s, &d) : CM_OK;
 }
 
