@@ -55,11 +55,12 @@ class Facts:
         for f in code:
             if f != "tests/docs.py":
                 self.words.update(re.findall(r"\b(?:cmi?|CM)_\w+", read(f)))
-        self.make = re.sub(r"\\\n\s*", " ", read("Makefile") + read("tests/tests.mk"))  # a list goes over lines
+        self.make = re.sub(r"\\\n\s*", " ", read("Makefile") + read("tests/tests.mk") + read("tests/trust/trust.mk"))  # a list goes over lines
         self.programs = re.search(r"^PROGRAMS\s*:=(.*)$", self.make, re.M).group(1).split()
         self.units = re.search(r"^UNITS\s*:=(.*)$", self.make, re.M).group(1).split()
         self.targets = set(re.findall(r"^([\w-]+(?: [\w-]+)*)\s*:(?!=)", self.make, re.M))
         self.targets = {t for line in self.targets for t in line.split()} | {"run-" + u for u in self.units}
+        self.targets |= {"trust-r%d" % k for k in range(1, 15)}
         self.variables = set(re.findall(r"^(\w+)\s*[?:+]?=", self.make, re.M)) | {"DESTDIR", "DNNL_PREFIX", "LDFLAGS",
                                                                                   "CPPFLAGS", "BENCH_JSON"}
         self.options, self.letters = {}, {}

@@ -125,7 +125,7 @@ SKIPS := $(BUILD)/skips.txt
 forget-skips:
 	@mkdir -p $(BUILD) && : > $(SKIPS)
 check: export CHECK_SKIPS = $(CURDIR)/$(SKIPS)
-check: forget-skips check-units check-data check-corpus check-dnnl-faults check-scripts
+check: forget-skips check-units check-data check-corpus check-dnnl-faults check-scripts trust-sample
 	@echo "all checks that ran passed; $$(wc -l < $(SKIPS)) were skipped:"; sed 's/^/  /' $(SKIPS)
 
 # --- sanitizers, valgrind, the other oneDNN ------------------------------------------
@@ -300,3 +300,5 @@ $(BUILD)/tests/malloc_shim.so: tests/malloc_shim.c
 .PHONY: check-dnnl-faults
 check-dnnl-faults: $(BUILD)/tests/dnnl_faults $(BUILD)/tests/malloc_shim.so
 	@OMP_NUM_THREADS=1 LD_PRELOAD=$(CURDIR)/$(BUILD)/tests/malloc_shim.so $(BUILD)/tests/dnnl_faults
+
+include tests/trust/trust.mk

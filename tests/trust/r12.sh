@@ -1,0 +1,18 @@
+# R12 numerical correctness: kernels and operators beside plain loops, networks beside the published implementations.
+. "$(dirname "$0")/lib.sh"
+if long; then
+    for program in kernels ops convs graph; do
+        part "check_$program with ten times the shapes" env CHECK_EFFORT=long "$build/tests/check_$program"
+    done
+    if [ -d "$GOLDEN/networks" ]; then
+        part "reference numbers" "$build/tests/golden/golden" "$GOLDEN" >"$build/trust/golden.txt"
+        tail -2 "$build/trust/golden.txt"
+        figure "$(grep -c '^ok' "$build/trust/golden.txt") reference cases"
+    else
+        skip "the reference numbers $GOLDEN are absent"
+    fi
+    figure "kernels, operators and derivatives of 400 random shapes each beside plain loops in float64"
+else
+    figure "make check has the kernels, the operators and the small reference cases"
+fi
+finish

@@ -1,0 +1,23 @@
+# trust.mk - the promises of docs/reliability.md, each shown by one command.
+#
+#   make trust          all of them, as far as they go: a line for each, kept or not, with the figures (hours)
+#   make trust-r7       one
+#   make trust-sample   a sample of each, in minutes: part of make check
+#
+# A promise is a script, tests/trust/rN.sh BUILD EFFORT (tests/trust/lib.sh says how one is written); what it needs
+# built stands in needs_rN.
+
+PROMISES := r1 r2 r3 r4 r5 r6 r7 r8 r9 r10 r11 r12 r13 r14
+needs_r12 = $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden
+
+.PHONY: trust trust-sample $(PROMISES:%=trust-%) $(PROMISES:%=needs-%)
+define PROMISE
+needs-$(1): all $$(needs_$(1))
+trust-$(1): needs-$(1)
+	@MAKE="$$(MAKE)" PYTHON="$$(PYTHON)" GOLDEN="$$(GOLDEN)" bash tests/trust/run.sh $$(BUILD) long $(1)
+endef
+$(foreach p,$(PROMISES),$(eval $(call PROMISE,$(p))))
+trust: $(PROMISES:%=needs-%)
+	@MAKE="$(MAKE)" PYTHON="$(PYTHON)" GOLDEN="$(GOLDEN)" bash tests/trust/run.sh $(BUILD) long $(PROMISES)
+trust-sample: $(PROMISES:%=needs-%) | forget-skips
+	@MAKE="$(MAKE)" PYTHON="$(PYTHON)" GOLDEN="$(GOLDEN)" bash tests/trust/run.sh $(BUILD) sample $(PROMISES)
