@@ -138,6 +138,34 @@ START_TEST(checkpoints_refused)
 }
 END_TEST
 
+/* Counts that no run has. */
+START_TEST(counts_of_a_state)
+{
+    static const char *const changes[][2] = {
+        {"\"step\": 2", "\"step\": -2"},          {"\"step\": 2", "\"step\": 9223372036854775807"},
+        {"\"step\": 2", "\"step\": 2.5"},         {"\"images\": 24", "\"images\": -1"},
+        {"\"updates\": 2", "\"updates\": \"2\""}, {"\"skipped\": 0", "\"skipped\": 4294967297"}};
+    cm_train_settings o = options("edm");
+    cm_trainer *t = trainer("edm", &o);
+    OK(steps(t, 2, NULL));
+    OK(cm_trainer_save(t, in_dir("run"), 0));
+    cm_trainer_free(t);
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        char command[512], word[32];
+        snprintf(command, sizeof command,
+                 "cd %s && rm -rf other && cp -r run other && sed -i 's/%s/%s/' "
+                 "other/checkpoints/step-000000002/state.json"
+                 " && ! cmp -s run/checkpoints/step-000000002/state.json other/checkpoints/step-000000002/state.json",
+                 dir, changes[i][0], changes[i][1]);
+        ck_assert_int_eq(system(command), 0);
+        snprintf(word, sizeof word, "'%.*s'", (int)strcspn(changes[i][0] + 1, "\""), changes[i][0] + 1);
+        t = trainer("edm", &o);
+        FAILS(cm_trainer_resume(t, in_dir("other"), NULL, 0), CM_ERR_FORMAT, word);
+        cm_trainer_free(t);
+    }
+}
+END_TEST
+
 /* --- trouble that passes ------------------------------------------------------------------ */
 
 static void write_set(const char *folder)
@@ -454,6 +482,7 @@ Suite *make_suite(void)
     tcase_add_loop_test(t, resume_is_exact, 0, 3 * OBJECTIVES);
     tcase_add_test(t, damage_is_found);
     tcase_add_test(t, checkpoints_refused);
+    tcase_add_test(t, counts_of_a_state);
     tcase_add_test(t, trouble_with_data);
     tcase_add_test(t, trouble_with_checkpoints);
     tcase_add_test(t, class_names);

@@ -35,10 +35,21 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT) $(INTERNAL)
 # Each program is a target, so that -j runs them side by side.
 RUNS := $(UNITS:%=run-%)
 .PHONY: check-units $(RUNS) check-data check-scripts
-check-units: $(RUNS)
+check-units: $(RUNS) run-bad_arguments
 check-scripts: | forget-skips
 $(RUNS): run-%: $(BUILD)/tests/% | forget-skips
 	@$<
+
+# Calls with arguments at their edges, from the headers; one of STEP pairs of them.
+STEP ?= 37
+$(BUILD)/tests/made/bad_arguments.h: tests/bad_arguments.py tests/header_parser.py $(wildcard include/consistency/*.h)
+	@mkdir -p $(@D)
+	@$(PYTHON) $< > $@
+$(BUILD)/tests/bad_arguments.o: $(BUILD)/tests/made/bad_arguments.h
+$(BUILD)/tests/bad_arguments.o: CPPFLAGS += -I$(BUILD)/tests/made
+.PHONY: run-bad_arguments
+run-bad_arguments: $(BUILD)/tests/bad_arguments | forget-skips
+	@$< $(STEP)
 
 # cm-info over folders of files: what is called h_* is refused, everything else reads, within bounds.
 INFO_FILES = $(BUILD)/tests/info_files $(BUILD)/bin/cm-info
@@ -244,48 +255,45 @@ digests: all $(BUILD)/tests/make_model
 # make check replays the corpora, whole and damaged; make fuzz runs libFuzzer, FUZZ_SECONDS a target (FUZZ="torch flax"
 # chooses), and prints executions and coverage.
 
-FUZZ := safetensors torch pickle edm flax diffusers model picture config dataset npy options
+FUZZ := safetensors torch pickle edm flax diffusers model picture config dataset npy options zip json state cli api
 FUZZ_SECONDS ?= 900
-FUZZ_DICTIONARY = $$(case $$t in torch | pickle) echo -dict=tests/fuzz/torch.dict;; edm) echo -dict=tests/fuzz/edm.dict;; flax) echo -dict=tests/fuzz/flax.dict;; diffusers) echo -dict=tests/fuzz/diffusers.dict;; esac)
-corpus_safetensors = $(wildcard tests/data/golden/checkpoints/*st_*.safetensors)
-corpus_torch       = $(wildcard tests/data/golden/checkpoints/*.pt) $(wildcard tests/fuzz/corpus/torch/*)
-corpus_pickle      = $(wildcard tests/fuzz/corpus/pickle/*)
-corpus_edm         = $(wildcard tests/fuzz/corpus/edm/*)
-corpus_flax        = $(wildcard tests/data/golden/checkpoints/*flax*.msgpack) $(wildcard tests/fuzz/corpus/flax/*)
-corpus_model       = $(wildcard tests/fuzz/corpus/model/*)
-corpus_picture     = $(wildcard tests/fuzz/corpus/picture/*)
-corpus_diffusers   = $(wildcard tests/fuzz/corpus/diffusers/*)
-corpus_config      = $(wildcard tests/fuzz/corpus/config/*)
-corpus_dataset     = $(wildcard tests/fuzz/corpus/dataset/*)
-corpus_npy         = $(wildcard tests/fuzz/corpus/npy/*)
-corpus_options     = $(wildcard tests/fuzz/corpus/options/*)
+FUZZ_DICTIONARY = $$(for d in tests/fuzz/$$t.dict; do [ -f $$d ] && echo -dict=$$d; done)
+corpus_files = $(wildcard tests/fuzz/corpus/$(1)/*)
+corpus_safetensors = $(wildcard tests/data/golden/checkpoints/*st_*.safetensors) $(call corpus_files,safetensors)
+corpus_torch       = $(wildcard tests/data/golden/checkpoints/*.pt) $(call corpus_files,torch)
+$(foreach t,$(filter-out safetensors torch flax,$(FUZZ)),$(eval corpus_$(t) = $(call corpus_files,$(t))))
+corpus_flax        = $(wildcard tests/data/golden/checkpoints/*flax*.msgpack) $(call corpus_files,flax)
 
-$(FUZZ:%=$(BUILD)/tests/replay-%): $(BUILD)/tests/replay-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/tests/support/memory.o $(INTERNAL)
-	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(filter %.o,$^) $(TEST_LINK)
+# The readers of command lines that the programs share, with exit() going back to the target.
+fuzz_more_cli = $(patsubst %,$(BUILD)/tests/fuzz/of-cli/%.o,cli cli_values cli_progress cli_json cli_files listing)
+$(BUILD)/tests/fuzz/of-cli/%.o: examples/%.c
+	@mkdir -p $(@D)
+	$(CC) $(TEST_FLAGS) -include stdlib.h -Dexit=fuzz_exit -c -o $@ $<
+
+define FUZZ_RULE
+$$(BUILD)/tests/replay-$(1): $$(BUILD)/tests/fuzz/$(1).o $$(BUILD)/tests/fuzz/replay.o $$(fuzz_more_$(1)) $$(BUILD)/tests/support/memory.o $$(INTERNAL)
+	$$(CC) $$(CFLAGS) $$(LDFLAGS) -fopenmp -o $$@ $$(filter %.o,$$^) $$(TEST_LINK)
+$$(BUILD)/fuzz-$(1): $$(BUILD)/tests/fuzz/$(1).o $$(fuzz_more_$(1)) $$(BUILD)/tests/support/memory.o $$(INTERNAL)
+	$$(CC) $$(CFLAGS) -fsanitize=fuzzer,address,undefined -fopenmp -o $$@ $$(filter %.o,$$^) $$(TEST_LINK)
+endef
+$(foreach t,$(FUZZ),$(eval $(call FUZZ_RULE,$(t))))
 
 .PHONY: check-corpus fuzz
-check-corpus: $(FUZZ:%=$(BUILD)/tests/replay-%)
-	@$(BUILD)/tests/replay-safetensors $(corpus_safetensors)
-	@$(BUILD)/tests/replay-torch $(corpus_torch)
-	@$(BUILD)/tests/replay-pickle $(corpus_pickle)
-	@$(BUILD)/tests/replay-edm $(corpus_edm)
-	@$(BUILD)/tests/replay-flax $(corpus_flax)
-	@$(BUILD)/tests/replay-model $(corpus_model)
-	@$(BUILD)/tests/replay-picture $(corpus_picture)
-	@$(BUILD)/tests/replay-diffusers $(corpus_diffusers)
-	@$(BUILD)/tests/replay-config $(corpus_config)
-	@$(BUILD)/tests/replay-dataset $(corpus_dataset)
-	@$(BUILD)/tests/replay-npy $(corpus_npy)
-	@$(BUILD)/tests/replay-options $(corpus_options)
+check-corpus: $(FUZZ:%=replay-corpus-%)
+.PHONY: $(FUZZ:%=replay-corpus-%)
+define REPLAY_RULE
+replay-corpus-$(1): $$(BUILD)/tests/replay-$(1)
+	@FUZZ_QUIET=1 $$< $$(corpus_$(1))
+endef
+$(foreach t,$(FUZZ),$(eval $(call REPLAY_RULE,$(t))))
 
 FUZZ_FLAGS := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize=function -fno-sanitize-recover=all \
               -Wno-frame-larger-than -Wno-pass-failed
 fuzz:
 	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang CXX=clang++ FORTIFY= CFLAGS="$(FUZZ_FLAGS)" CXXFLAGS="$(FUZZ_FLAGS)" fuzz-run
 .PHONY: fuzz-run
-fuzz-run: $(FUZZ:%=$(BUILD)/tests/fuzz/%.o) $(BUILD)/tests/support/memory.o $(INTERNAL)
-	for t in $(FUZZ); do mkdir -p $(BUILD)/corpus/$$t; \
-	    $(CC) $(CFLAGS) -fsanitize=fuzzer,address,undefined -fopenmp -o $(BUILD)/fuzz-$$t $(BUILD)/tests/fuzz/$$t.o $(BUILD)/tests/support/memory.o $(TEST_LINK) || exit 1; done
+fuzz-run: $(FUZZ:%=$(BUILD)/fuzz-%)
+	for t in $(FUZZ); do mkdir -p $(BUILD)/corpus/$$t; done
 	$(foreach t,$(FUZZ),cp $(corpus_$(t)) $(BUILD)/corpus/$(t)/ &&) true
 	for t in $(FUZZ); do $(BUILD)/fuzz-$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=512 -max_len=32768 \
 	    $(FUZZ_DICTIONARY) -print_final_stats=1 -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$$t > $(BUILD)/fuzz-$$t.log 2>&1 || \

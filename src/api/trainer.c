@@ -189,7 +189,8 @@ cm_status cm_average_reconstruct(cm_context *context, const char *const *paths, 
 {
     if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: out is NULL");
     *out = NULL;
-    if (!paths || n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: no files are given");
+    if (!paths) CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: paths is NULL");
+    if (n == 0) CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: n is 0: no files are given");
     if (n > MOST_AVERAGES)
         CM_FAIL(CM_ERR_LIMIT, "cm_average_reconstruct: %zu files are given, expected at most %d", n, MOST_AVERAGES);
     for (size_t i = 0; i < n; i++)

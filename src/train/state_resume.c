@@ -35,6 +35,28 @@ static cm_status read_state(cm_trainer *t, const char *path, json_t **out)
     CM_FAIL(CM_ERR_FORMAT, "%s: not a checkpoint's state", path);
 }
 
+/* The counts of state.json; one that is missing is 0. */
+static const struct {
+    const char *key;
+    int64_t most;
+} counts[] = {{"step", (int64_t)1 << 53},
+              {"images", (int64_t)1 << 53},
+              {"updates", (int64_t)1 << 53},
+              {"skipped", INT32_MAX},
+              {"last_scales", INT32_MAX}};
+
+static cm_status check_counts(const char *path, const json_t *state)
+{
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        const json_t *v = json_object_get(state, counts[i].key);
+        const json_int_t n = json_integer_value(v);
+        if (v && (!json_is_integer(v) || n < 0 || n > counts[i].most))
+            CM_FAIL(CM_ERR_FORMAT, "%s: '%s' is %s%lld, expected a whole number of 0 to %lld", path, counts[i].key,
+                    json_is_integer(v) ? "" : "no integer, read as ", (long long)n, (long long)counts[i].most);
+    }
+    return CM_OK;
+}
+
 /* Reads state.json and compares every file with it. */
 static cm_status verify(cm_trainer *t, const char *directory, json_t **out)
 {
@@ -49,6 +71,7 @@ static cm_status verify(cm_trainer *t, const char *directory, json_t **out)
     cm_status status = CM_OK;
     if (json_integer_value(json_object_get(state, "format")) != 1)
         status = cmi_fail(CM_ERR_UNSUPPORTED, "%s: its format is not 1: written by a newer version?", path);
+    if (status == CM_OK) status = check_counts(path, state);
     json_object_foreach(json_object_get(state, "files"), name, entry)
     {
         size_t size = 0;

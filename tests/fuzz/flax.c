@@ -1,12 +1,7 @@
 /* Any bytes as msgpack, and as a state of flax, for a model and as data: refused, or every tensor readable, the same
  * from memory and through reads; and never more memory than 16 bytes for each byte and 16 MiB. */
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
+#include "fuzz/watched.h"
 #include "io/msgpack.h"
-#include "support/memory.h"
-#include "support/tensors.h"
 
 static int32_t give(void *user, uint64_t offset, void *to, size_t n)
 {
@@ -28,50 +23,59 @@ static void compare(const cm_tensors *a, const cm_tensors *b)
     }
 }
 
-static void open_both(cm_context *context, const uint8_t *data, size_t size, int as_data)
+/* From memory and through reads: both are read, or both are refused. */
+static cm_status open_both(cm_context *context, const uint8_t *data, size_t size, int as_data)
 {
     static const cm_tensor_format *const formats[] = {&cmi_format_flax, NULL};
     const cm_reader reader = {sizeof reader, 0, size, give, (void *)(uintptr_t)data};
     cm_input in, again;
     cm_tensors held, fetched;
-    if (cmi_input_memory(context, "input", data, size, CM_INPUT_IN_PLACE, &in) != CM_OK) return;
+    CM_TRY(cmi_input_memory(context, "input", data, size, CM_INPUT_IN_PLACE, &in));
     in.as_data = as_data;
-    cm_status status = cmi_tensors_open_as(formats, &in, &held);
-    if (cmi_input_reader(context, &reader, CM_INPUT_FETCHED, &again) == CM_OK) {
+    const cm_status status = cmi_tensors_open_as(formats, &in, &held);
+    if (status == CM_ERR_MEMORY) return status;
+    cm_status other = cmi_input_reader(context, &reader, CM_INPUT_FETCHED, &again);
+    if (other == CM_OK) {
         again.as_data = as_data;
-        if (cmi_tensors_open_as(formats, &again, &fetched) == CM_OK) {
-            if (status != CM_OK) __builtin_trap();
+        other = cmi_tensors_open_as(formats, &again, &fetched);
+        if (other != CM_ERR_MEMORY && other != status) fuzz_fail("one way to read refuses what the other takes");
+        if (other == CM_OK) {
             compare(&held, &fetched);
             cmi_tensors_close(&fetched);
-        } else if (status == CM_OK) {
-            __builtin_trap();
         }
     }
     if (status == CM_OK) cmi_tensors_close(&held);
+    return other == CM_ERR_MEMORY ? other : status;
 }
 
-/* What is one value can be stepped over as a whole. */
-static void step_over(cm_context *context, const uint8_t *data, size_t size)
+/* What is one value can be stepped over as a whole, and its keys are found. */
+static cm_status step_over(cm_context *context, const uint8_t *data, size_t size)
 {
     cm_input in;
-    size_t at = 0;
-    if (cmi_input_memory(context, "input", data, size, CM_INPUT_IN_PLACE, &in) != CM_OK) return;
-    if (cmi_msgpack_check(&in, 0, size) == CM_OK && (cmi_msgpack_skip(&in, &at, size) != CM_OK || at != size))
-        __builtin_trap();
+    cm_msgpack value;
+    size_t at = 0, begin;
+    int found = 0;
+    CM_TRY(cmi_input_memory(context, "input", data, size, CM_INPUT_IN_PLACE, &in));
+    cm_status status = cmi_msgpack_check(&in, 0, size);
+    if (status == CM_OK && (cmi_msgpack_skip(&in, &at, size) != CM_OK || at != size)) fuzz_fail("a value goes on");
+    at = 0;
+    if (status == CM_OK && cmi_msgpack_next(&in, &at, size, &value) == CM_OK && value.kind == CM_MSGPACK_MAP &&
+        cmi_msgpack_find(&in, &value, at, size, "params", &begin, &found) == CM_OK && found && begin >= size)
+        fuzz_fail("a key outside");
     cmi_input_close(&in);
+    return status;
+}
+
+static cm_status work(cm_context *context, const uint8_t *data, size_t size)
+{
+    cm_status status = step_over(context, data, size);
+    for (int as_data = 0; as_data < 2 && status != CM_ERR_MEMORY; as_data++)
+        status = open_both(context, data, size, as_data);
+    return status;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    memory counted;
-    cm_context *context;
-    memory_reset(&counted);
-    cm_context_options options = memory_options(&counted, 1);
-    if (cm_context_create(&options, &context) != CM_OK) return 0;
-    step_over(context, data, size);
-    for (int as_data = 0; as_data < 2; as_data++) open_both(context, data, size, as_data);
-    cm_context_free(context);
-    if (counted.live || counted.peak > 16 * (long long)size + (16 << 20)) __builtin_trap();
-    return 0;
+    return fuzz_watched(work, data, size, fuzz_bound(size));
 }

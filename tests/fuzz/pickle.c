@@ -1,6 +1,5 @@
 /* Any bytes as a pickle: refused, or a value that can be looked at. */
-#include <stdint.h>
-
+#include "fuzz/watched.h"
 #include "io/pickle.h"
 
 /* As deep as values nest when they are made; circles end there too. */
@@ -15,22 +14,23 @@ static size_t walk(const cm_pickled *v, int depth)
     return n;
 }
 
+static cm_status work(cm_context *context, const uint8_t *data, size_t size)
+{
+    cm_input in;
+    cm_pickle *pickle = NULL;
+    cm_pickled *value;
+    size_t after;
+    CM_TRY(cmi_input_memory(context, "input", data, size, CM_INPUT_IN_PLACE, &in));
+    cm_status status = cmi_pickle_open(&in, size, &pickle);
+    if (status == CM_OK) status = cmi_pickle_run(pickle, "it", 0, size, &value, &after);
+    if (status == CM_OK && (after > size || walk(value, 0) == 0)) fuzz_fail("a value that ends outside");
+    cmi_pickle_close(pickle);
+    cmi_input_close(&in);
+    return status;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    cm_context *context;
-    cm_input in;
-    cm_pickle *pickle;
-    cm_pickled *value;
-    size_t after;
-    if (cm_context_create(NULL, &context) != CM_OK) return 0;
-    if (cmi_input_memory(context, "input", data, size, CM_INPUT_IN_PLACE, &in) == CM_OK) {
-        if (cmi_pickle_open(&in, size, &pickle) == CM_OK &&
-            cmi_pickle_run(pickle, "it", 0, size, &value, &after) == CM_OK)
-            if (after > size || walk(value, 0) == 0) __builtin_trap();
-        cmi_pickle_close(pickle);
-        cmi_input_close(&in);
-    }
-    cm_context_free(context);
-    return 0;
+    return fuzz_watched(work, data, size, fuzz_bound(size));
 }
