@@ -11,7 +11,7 @@
 #   make bench-jvp     value and tangent beside the value alone, and beside PyTorch
 #   make bench-train-jvp   training steps that need a tangent beside an ordinary one
 #   make demo          pages of digits under build/demo
-#   make install       DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR respected
+#   make install       DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR, DATADIR, MANDIR respected
 #   make uninstall dist abi-check format clean
 #
 # BUILD=dir builds elsewhere; DNNL_PREFIX=dir uses another oneDNN.
@@ -36,6 +36,11 @@ LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 BINDIR     ?= $(PREFIX)/bin
 DATADIR    ?= $(PREFIX)/share/consistency
+CMAKEDIR   ?= $(LIBDIR)/cmake/consistency
+MANDIR     ?= $(PREFIX)/share/man
+BASHDIR    ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR     ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR    ?= $(PREFIX)/share/fish/vendor_completions.d
 
 # base.h is the only place the version is written.
 version = $(shell sed -n 's/^.define CM_VERSION_$(1) *//p' include/consistency/base.h)
@@ -113,7 +118,7 @@ INTERNAL := $(BUILD)/obj/libconsistency-internal.a
         uninstall dist abi-check abi-baseline format clean programs
 .DELETE_ON_ERROR:
 
-all: $(SHARED) $(STATIC) $(BUILD)/lib/libconsistency.so $(BUILD)/lib/consistency.pc programs
+all: $(SHARED) $(STATIC) $(BUILD)/lib/libconsistency.so $(BUILD)/lib/consistency.pc programs completions
 programs: $(PROGRAMS:%=$(BUILD)/bin/%)
 
 # --- library -------------------------------------------------------------------
@@ -171,11 +176,26 @@ $(BUILD)/lib/consistency.pc: pkgconfig/consistency.pc.in Makefile include/consis
 JSON_LIBS := $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null || echo -ljansson)
 PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
                 $(shell $(PKG_CONFIG) --cflags jansson 2>/dev/null) $(CPPFLAGS) $(CFLAGS)
-SHARED_C := $(patsubst %,examples/%.c,cli cli_values cli_progress cli_json cli_files listing output sampling times given editing evaluating feature_files scoring ledger trials search_times search_curve plot pairs likelihood describing describing_json)
+SHARED_C := $(patsubst %,examples/%.c,cli cli_completion cli_values cli_progress cli_json cli_files listing output sampling times given editing evaluating feature_files scoring ledger trials search_times search_curve plot pairs likelihood describing describing_json)
 $(BUILD)/bin/cm-%: examples/%.c $(SHARED_C) $(wildcard examples/*.h include/*.h include/consistency/*.h) $(SHARED) $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(SHARED_C) -L$(BUILD)/lib -lconsistency $(JSON_LIBS) -lm \
 	    -Wl,-rpath,'$$ORIGIN/../lib'
+
+# The completions come from the programs' own tables.  COMPLETIONS= leaves them out, where the programs cannot run.
+COMPLETIONS ?= bash zsh fish
+COMPLETION_FILES := $(foreach shell,$(COMPLETIONS),$(PROGRAMS:%=$(BUILD)/completions/$(shell)/%))
+.PHONY: completions
+completions: $(COMPLETION_FILES)
+$(BUILD)/completions/bash/%: $(BUILD)/bin/%
+	@mkdir -p $(@D)
+	$< --completion bash > $@
+$(BUILD)/completions/zsh/%: $(BUILD)/bin/%
+	@mkdir -p $(@D)
+	$< --completion zsh > $@
+$(BUILD)/completions/fish/%: $(BUILD)/bin/%
+	@mkdir -p $(@D)
+	$< --completion fish > $@
 
 -include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/tests/*.d $(BUILD)/tests/*/*.d)
 
@@ -208,12 +228,24 @@ install: all
 	install -d $(DESTDIR)$(DATADIR)/features
 	install -m 644 $(wildcard models/features/*) $(DESTDIR)$(DATADIR)/features/
 	for p in $(PROGRAMS); do install -m 755 $(BUILD)/bin/$$p $(DESTDIR)$(BINDIR)/$$p || exit 1; done
+	install -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(CMAKEDIR)
+	install -m 644 $(PROGRAMS:%=man/%.1) $(DESTDIR)$(MANDIR)/man1/
+	set -e; for p in $(PROGRAMS); do for s in $(COMPLETIONS); do \
+	    case $$s in bash) to=$(BASHDIR)/$$p ;; zsh) to=$(ZSHDIR)/_$$p ;; fish) to=$(FISHDIR)/$$p.fish ;; esac; \
+	    install -D -m 644 $(BUILD)/completions/$$s/$$p $(DESTDIR)$$to; done; done
+	install -m 644 cmake/consistency-config.cmake $(DESTDIR)$(CMAKEDIR)/
+	sed -e 's|@VERSION@|$(VERSION)|' -e 's|@MAJOR@|$(MAJOR)|' -e 's|@MINOR@|$(MINOR)|' \
+	    cmake/consistency-config-version.cmake.in > $(DESTDIR)$(CMAKEDIR)/consistency-config-version.cmake
 
 uninstall:
 	rm -f $(patsubst models/%,$(DESTDIR)$(DATADIR)/%,$(wildcard models/features/*))
 	-rmdir $(DESTDIR)$(DATADIR)/features $(DESTDIR)$(DATADIR)
 	rm -f $(DESTDIR)$(INCLUDEDIR)/consistency.h $(HEADERS:%=$(DESTDIR)$(INCLUDEDIR)/consistency/%.h)
 	-rmdir $(DESTDIR)$(INCLUDEDIR)/consistency
+	rm -f $(PROGRAMS:%=$(DESTDIR)$(MANDIR)/man1/%.1) $(PROGRAMS:%=$(DESTDIR)$(BASHDIR)/%) \
+	    $(PROGRAMS:%=$(DESTDIR)$(ZSHDIR)/_%) $(PROGRAMS:%=$(DESTDIR)$(FISHDIR)/%.fish) \
+	    $(DESTDIR)$(CMAKEDIR)/consistency-config.cmake $(DESTDIR)$(CMAKEDIR)/consistency-config-version.cmake
+	-rmdir $(DESTDIR)$(CMAKEDIR)
 	rm -f $(DESTDIR)$(LIBDIR)/libconsistency.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME) \
 	    $(DESTDIR)$(LIBDIR)/libconsistency.so $(DESTDIR)$(LIBDIR)/libconsistency.a \
 	    $(DESTDIR)$(LIBDIR)/pkgconfig/consistency.pc $(PROGRAMS:%=$(DESTDIR)$(BINDIR)/%)

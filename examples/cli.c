@@ -32,21 +32,49 @@ int cli_end(const cli *c, int code)
 
 /* --- options ---------------------------------------------------------------------- */
 
-/* Text in which {LIST} stands for the names of a list of cm_choice_name, but "default". */
-static void print_with_lists(const char *text)
+/* What stands in the first braces of a help, and where they are; 0 where there are none. */
+static int find_braces(const char *help, const char **open, const char **close, char list[80])
 {
-    const char *open = strchr(text, '{'), *close = open ? strchr(open, '}') : NULL, *name;
-    char list[40] = "";
-    if (close) snprintf(list, sizeof list, "%.*s", (int)(close - open - 1), open + 1);
-    if (!cm_choice_name(list, 0)) { /* the braces of JSON, or none */
-        printf("%s\n", text);
-        return;
+    *open = strchr(help, '{');
+    *close = *open ? strchr(*open, '}') : NULL;
+    if (!*close || *close - *open > 79) return 0;
+    snprintf(list, 80, "%.*s", (int)(*close - *open - 1), *open + 1);
+    return strchr(list, '|') || cm_choice_name(list, 0); /* else they are those of JSON */
+}
+
+/* Name i of a list of cm_choice_name, but "default", or word i of "a|b"; NULL after the last. */
+static const char *listed_word(const char *list, size_t i, char word[80])
+{
+    if (!strchr(list, '|')) return cm_choice_name(list, i + (strcmp(cm_choice_name(list, 0), "default") == 0));
+    for (; i && list; i--) list = strchr(list, '|') ? strchr(list, '|') + 1 : NULL;
+    if (!list) return NULL;
+    snprintf(word, 80, "%.*s", (int)strcspn(list, "|"), list);
+    return word;
+}
+
+void cli_print_help(FILE *out, const char *help)
+{
+    const char *open, *close, *name;
+    char list[80], word[80];
+    while (find_braces(help, &open, &close, list)) {
+        fprintf(out, "%.*s", (int)(open - help), help);
+        for (size_t i = 0; (name = listed_word(list, i, word)) != NULL; i++) {
+            fputs(name, out);
+            if (listed_word(list, i + 1, word)) fputs(listed_word(list, i + 2, word) ? ", " : " or ", out);
+        }
+        help = close + 1;
     }
-    printf("%.*s", (int)(open - text), text);
-    const size_t first = strcmp(cm_choice_name(list, 0), "default") == 0;
-    for (size_t i = first; (name = cm_choice_name(list, i)) != NULL; i++)
-        printf("%s%s", i == first ? "" : cm_choice_name(list, i + 1) ? ", " : " or ", name);
-    print_with_lists(close + 1);
+    fputs(help, out);
+}
+
+void cli_print_words(FILE *out, const cli_option *option)
+{
+    const char *open, *close, *name;
+    char list[80], word[80];
+    if (strcmp(option->name, "preset") == 0)
+        for (size_t i = 0; (name = cm_train_preset_name(i)) != NULL; i++) fprintf(out, " %s", name);
+    else if (option->value && find_braces(option->help, &open, &close, list))
+        for (size_t i = 0; (name = listed_word(list, i, word)) != NULL; i++) fprintf(out, " %s", name);
 }
 
 static void print_help(const cli *c)
@@ -58,9 +86,11 @@ static void print_help(const cli *c)
         snprintf(left, sizeof left, "%c%c --%s %s", o->letter ? '-' : ' ', o->letter ? o->letter : ' ', o->name,
                  o->value ? o->value : "");
         printf("  %-30s ", left);
-        print_with_lists(o->help);
+        cli_print_help(stdout, o->help);
+        putchar('\n');
     }
-    printf("     %-27s %s\n     %-27s %s\n", "--help", "this text", "--version", "version and build");
+    printf("     %-27s %s\n     %-27s %s\n     %-27s %s\n", "--help", "this text", "--version", "version and build",
+           "--completion SHELL", "print the completion of these options for bash, zsh or fish");
     printf("\nexit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C, 128 + N by signal N%s%s\n",
            c->exits ? ", " : "", c->exits ? c->exits : "");
 }
@@ -126,6 +156,11 @@ int cli_next(cli *c, const char **value)
         }
         if (strcmp(arg, "--version") == 0) {
             printf("%s %s\n%s\n", c->program, cm_version(), cm_build_info());
+            exit(cli_end(c, CLI_OK));
+        }
+        if (strcmp(arg, "--completion") == 0) {
+            if (++c->at >= c->argc) cli_usage_error(c, "option --completion needs a value");
+            cli_print_completion(c, c->argv[c->at]);
             exit(cli_end(c, CLI_OK));
         }
         int i = find(c, arg, value);

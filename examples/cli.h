@@ -18,7 +18,7 @@ typedef struct cli_option {
     const char *name;
     char letter;
     const char *value; /* what the help calls its value; NULL for a flag */
-    const char *help;  /* {LIST}: the names of a list of cm_choice_name */
+    const char *help;  /* {LIST}: the names of a list of cm_choice_name; {a|b}: just these words */
 } cli_option;
 
 /* The next option's index, -1 at the end; *value is its value.  Arguments that
@@ -33,11 +33,19 @@ typedef struct cli {
     const char *operands[CLI_OPERANDS];
     int n_operands;
     const char *exits; /* exit codes besides 0, 1, 2 and those of signals, for the help; may be NULL */
+    const char *first; /* the words that the first operand may be, with spaces between; NULL: a file */
     /* Names that are no options of the program but something else of it: writes what, or "".
      * exact: only for just that name.  May be NULL. */
     void (*other_hint)(const char *word, int exact, char *text, size_t size);
 } cli;
 int cli_next(cli *c, const char **value);
+
+/* The help of an option with the names that its braces stand for. */
+void cli_print_help(FILE *out, const char *help);
+/* The words that the option's value may be, each after a space; nothing where they are not listed. */
+void cli_print_words(FILE *out, const cli_option *option);
+/* cli_completion.c: the completion of the program's options for a shell, bash, zsh or fish, from its table. */
+void cli_print_completion(const cli *c, const char *shell);
 
 /* The first call of a program: standard descriptors that are closed are opened on
  * /dev/null, since the next file would get their numbers and whatever is printed; a limit on

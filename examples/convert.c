@@ -6,8 +6,8 @@
 #include "cli.h"
 
 static const cli_option options[] = {
-    {"to", 0, "FORMAT", "native, torch or diffusers; else the name of OUT says it, as above"},
-    {"dtype", 0, "NAME", "float32, float16 or bfloat16; else each weight stays as it is"},
+    {"to", 0, "FORMAT", "{native|torch|diffusers}; else the name of OUT says it, as above"},
+    {"dtype", 0, "NAME", "{float32|float16|bfloat16}; else each weight stays as it is"},
     {"weights", 0, "NAME", "which of a checkpoint's sets of weights (ema, model, ...); the average"},
     {"config", 0, "JSON", "the configuration of a file that carries none, or the name of a file with it"},
     {"max-shard-size", 0, "BYTES",

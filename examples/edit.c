@@ -25,7 +25,8 @@ static const cli_option options[] = {
     {"frames", 0, "N", "interpolate: the number of images from end to end (8)"},
     {"to", 0, "N", "interpolate: go from image --first to the Nth after it (1)"},
     {"variations", 'v', "N", "the number of results for each picture (4; denoise 1)"},
-    {"start", 0, "HOW", "given: begin with the picture plus noise; noise: with noise alone, as the official code"},
+    {"start", 0, "HOW",
+     "{given|noise}: begin with the picture plus noise, or with noise alone, as the official code"},
     {"steps", 0, "N", "the number of network evaluations"},
     {"sigmas", 0, "LIST", "the noise levels of the steps, falling, as in 80,20,5"},
     {"ts", 0, "LIST", "the steps as indices of the grid, rising, as in 0,22,39; needs --grid"},
@@ -35,9 +36,9 @@ static const cli_option options[] = {
     {"first", 0, "N", "the index of the first result's noise (0)"},
     {"batch", 'b', "N", "the number of images that are computed at a time (16)"},
     {"threads", 't', "N", "the number of threads (all processors that the process may use)"},
-    {"precision", 0, "NAME", "f32, or bf16: for processors with AMX or AVX512_BF16, less exact"},
-    {"dtype", 0, "NAME", "another spelling of --precision"},
-    {"memory", 0, "NAME", "fast, or small: less memory, slower"},
+    {"precision", 0, "NAME", "{precisions}: bf16 is for processors with AMX or AVX512_BF16, and less exact"},
+    {"dtype", 0, "NAME", "another spelling of --precision: {precisions}"},
+    {"memory", 0, "NAME", "{memories}: small takes less memory and is slower"},
     {"debug", 0, "TEXT", "entries key=number with commas between them, for those who work on the library"},
     {"config", 0, "JSON", "the configuration of a file that carries none, or the name of a file with it"},
     {"weights", 0, "NAME", "which of a checkpoint's sets of weights (ema, model, ...); the average"},
@@ -179,6 +180,7 @@ int main(int argc, char **argv)
     static program p;
     cm_model *model = NULL;
     p.c = (cli){.program = "cm-edit", .options = options, .n_options = N_OPTIONS, .argc = argc, .argv = argv};
+    p.c.first = "inpaint colorize super-resolve stroke denoise interpolate";
     p.c.usage = "TASK MODEL [PICTURE...] [options]\n"
                 "TASK: inpaint, colorize, super-resolve, stroke, denoise, or interpolate (which takes no picture)";
     read_command(&p);

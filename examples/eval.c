@@ -54,7 +54,8 @@ static const cli_option options[] = {
      "of a model: the noise levels that --search-times found for it; with --steps N its list of N"},
     {"seed", 's', "N", "of a model: the number that all noise follows from (0)"},
     {"batch", 'b', "N", "of a model: the number of images that are computed at a time (16)"},
-    {"precision", 0, "NAME", "of a model: f32, or bf16: for processors with AMX or AVX512_BF16, less exact"},
+    {"precision", 0, "NAME",
+     "of a model: {precisions}; bf16 is for processors with AMX or AVX512_BF16, and less exact"},
     {"weights", 0, "NAME", "of a model: which of a checkpoint's sets of weights (ema, model, ...); the average"},
 };
 enum {
@@ -471,22 +472,13 @@ static int run_likelihood(cli *c, const choices *o)
 
 int main(int argc, char **argv)
 {
-    cli c = {"cm-eval",
-             "--metric LIST A B [options]\n"
-             "       cm-eval --metric LIST --write FILE A [options]\n"
-             "       cm-eval --pairs [--metric LIST] A B [options]\n"
-             "       cm-eval --metric bpd MODEL PICTURES [options]\n"
-             "       cm-eval --search-times N --metric NAME MODEL B [options]\n"
-             "       cm-eval --curve LIST --metric NAME MODEL... B [options]",
-             options,
-             N_OPTIONS,
-             argc,
-             0,
-             argv,
-             {NULL},
-             0,
-             NULL,
-             NULL};
+    cli c = {.program = "cm-eval", .options = options, .n_options = N_OPTIONS, .argc = argc, .argv = argv};
+    c.usage = "--metric LIST A B [options]\n"
+              "       cm-eval --metric LIST --write FILE A [options]\n"
+              "       cm-eval --pairs [--metric LIST] A B [options]\n"
+              "       cm-eval --metric bpd MODEL PICTURES [options]\n"
+              "       cm-eval --search-times N --metric NAME MODEL B [options]\n"
+              "       cm-eval --curve LIST --metric NAME MODEL... B [options]";
     cm_context *context = NULL;
     cli_begin();
     const choices *o = read_options(&c);

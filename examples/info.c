@@ -118,8 +118,8 @@ static int judge(const cli *c, const cm_checkpoint *file, const choices *o, cons
 
 int main(int argc, char **argv)
 {
-    cli c = {"cm-info", "FILE [options]   or   cm-info --machine", options, N_OPTIONS, argc, 0, argv, {NULL}, 0, NULL,
-             NULL};
+    cli c = {.program = "cm-info", .options = options, .n_options = N_OPTIONS, .argc = argc, .argv = argv};
+    c.usage = "FILE [options]   or   cm-info --machine";
     cm_context *context = NULL;
     cm_checkpoint *file = NULL;
     cm_checkpoint_report report = CM_CHECKPOINT_REPORT_INIT;

@@ -68,7 +68,7 @@ class Facts:
             rows = re.findall(r'^\s*\{"([a-z0-9-]+)", (0|\'.\'), (?:NULL|")', read("examples/%s.c" % p[3:]), re.M)
             if len(rows) < 4:
                 raise SystemExit("FAIL docs: no table of options in examples/%s.c" % p[3:])
-            self.options[p] = {name for name, letter in rows} | {"help", "version"}
+            self.options[p] = {name for name, letter in rows} | {"help", "version", "completion"}
             self.letters[p] = {letter[1] for name, letter in rows if letter != "0"}
         self.cases = {u: set(re.findall(r"^START_TEST\((\w+)\)", read("tests/%s.c" % u), re.M)) for u in self.units}
         self.groups = {g for u in self.units for g in re.findall(r'tcase_create\("(\w+)"\)', read("tests/%s.c" % u))}

@@ -117,6 +117,8 @@ check-scripts: all $(BUILD)/tests/make_weights $(BUILD)/tests/info_files $(BUILD
 	@bash tests/address_space.sh $(BUILD)
 	@bash tests/exit.sh $(BUILD)
 	@bash tests/programs.sh $(BUILD)
+	@$(PYTHON) tests/man_pages.py $(BUILD)
+	@bash tests/completion.sh $(BUILD)
 	@bash tests/searching.sh $(BUILD)
 	@$(INFO_FILES) tests/data/golden/checkpoints
 	@bash tests/install.sh "$(MAKE)" $(BUILD)
