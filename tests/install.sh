@@ -2,7 +2,7 @@
 # install.sh: make install into a folder; the README's program in C and C++ is
 # built against it through pkg-config, shared and static, and runs; so do
 # programs in C, C++ and Python that use every header, and the C and C++ ones
-# through CMake; Rust lays every struct out as C does; headers compile alone;
+# through CMake's find_package, shared and static, from a folder that was moved; Rust lays every struct out as C does; headers compile alone;
 # uninstall leaves nothing.
 make=$1 build=$2
 root=$(mktemp -d /tmp/cm-install-XXXXXX)
@@ -13,6 +13,12 @@ $make -s install BUILD="$build" DESTDIR="$root/dest" PREFIX=/opt/cm LIBDIR=/opt/
 export PKG_CONFIG_PATH=$root/dest/opt/cm/lib/x/pkgconfig PKG_CONFIG_SYSROOT_DIR=
 pc() { pkg-config --define-prefix --define-variable=prefix="$root/dest/opt/cm" --define-variable=libdir="$root/dest/opt/cm/lib/x" --define-variable=includedir="$root/dest/opt/cm/include" "$@" consistency; }
 [ "$(pc --modversion)" = "$("$build/bin/cm-info" --version | head -1 | cut -d' ' -f2)" ] || fail "pkg-config version"
+for name in "$build"/bin/*; do
+    name=${name##*/}
+    for file in bin/$name share/man/man1/$name.1 share/bash-completion/completions/$name share/zsh/site-functions/_$name share/fish/vendor_completions.d/$name.fish; do
+        [ -s "$root/dest/opt/cm/$file" ] || fail "$file is not installed"
+    done
+done
 cp tests/install/draw.c "$root/draw.c"; cp tests/install/draw.c "$root/draw.cc"
 warn="-Wall -Wextra -Wpedantic -Wconversion -Werror"
 # A program that links the archive alone needs the packages of ./bootstrap, not what their own archives need.
@@ -32,6 +38,11 @@ for compiler in "gcc -std=c99 $root/draw.c" "g++ -std=c++11 $root/draw.cc" "clan
     "$root/static" models/digits_consistency.safetensors "$root/static.png" || fail "$compiler static runs"
     cmp -s "$root/shared.png" "$root/static.png" || fail "$compiler static draws another picture"
 done
+# Where there is only the archive, what pkg-config --static names is all that it takes.
+mkdir "$root/archive" && cp "$(pc --variable=libdir)/libconsistency.a" "$root/archive"
+gcc -std=c99 $warn -o "$root/alone" tests/install/draw.c $(pc --cflags) -Wl,--as-needed $(pc --define-variable=libdir="$root/archive" --static --libs) ${CM_EXTRA_LIBS:-} || fail "pkg-config --static"
+ldd "$root/alone" | grep -q libconsistency && fail "pkg-config --static is not static"
+"$root/alone" models/digits_consistency.safetensors "$root/alone.png" && cmp -s "$root/shared.png" "$root/alone.png" || fail "what pkg-config --static links draws another picture"
 # The program of docs/training.md: a run, stopped by Ctrl-C, and continued.
 mkdir "$root/pictures"
 for i in 1 2 3 4 5 6; do cp "$root/shared.png" "$root/pictures/$((i % 2))_$i.png"; done
@@ -67,13 +78,25 @@ for compiler in "gcc -std=c99" "clang -std=c17" "g++ -std=c++17" "clang++ -std=c
     everything "everything-$1-static" "$root/s-$1"
 done
 if command -v cmake >/dev/null; then
-    sed "s|=/opt/cm|=$root/dest/opt/cm|" "$lib/pkgconfig/consistency.pc" >"$root/consistency.pc"
-    if PKG_CONFIG_PATH=$root cmake -S tests/install -B "$root/cmake" >"$root/said" 2>&1 && cmake --build "$root/cmake" >"$root/said" 2>&1; then
-        everything everything-cmake-c "$root/cmake/everything-c"
-        everything everything-cmake-cc "$root/cmake/everything-cc"
+    mv "$root/dest" "$root/moved" # the package has no path of its own
+    if cmake -S tests/install -B "$root/cmake" -DCMAKE_PREFIX_PATH="$root/moved/opt/cm/lib/x/cmake" >"$root/cmake-said" 2>&1 &&
+        cmake --build "$root/cmake" >"$root/said" 2>&1; then
+        lib=$root/moved/opt/cm/lib/x
+        for kind in "" _static; do
+            everything "everything-cmake-c$kind" "$root/cmake/everything-c$kind"
+            everything "everything-cmake-cc$kind" "$root/cmake/everything-cc$kind"
+            for language in c cc; do
+                ldd "$root/cmake/everything-$language$kind" | grep -q libconsistency && linked=shared || linked=_static
+                [ "$linked" = "${kind:-shared}" ] || fail "cmake: everything-$language$kind is linked $linked"
+            done
+        done
+        lib=$root/dest/opt/cm/lib/x
+        found=$(sed -n 's/^-- \(version\|component\) \(.*\): \(.*\)/\2=\3/p' "$root/cmake-said" | paste -sd' ')
+        [ "$found" = "0.1.0=1 0.0.9=1 0.1...<0.2=1 0.99=0 1.0=0 0.2...0.9=0 gpu=0" ] || fail "cmake finds $found"
     else
-        fail "cmake: $(grep -i error "$root/said" | head -3)"
+        fail "cmake: $(cat "$root/cmake-said" "$root/said" | grep -iA3 error | head -8)"
     fi
+    mv "$root/moved" "$root/dest"
 else
     echo "install: CMake was not run, it is absent" | tee -a "${CHECK_SKIPS:-/dev/null}"
 fi
