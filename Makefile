@@ -12,6 +12,8 @@
 #   make bench-train-jvp   training steps that need a tangent beside an ordinary one
 #   make demo          pages of digits under build/demo
 #   make install       DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR, DATADIR, MANDIR respected
+#   make reference     the C interface as pages under build/reference/html, by doxygen
+#   make deb           Debian packages of what is committed, under build/deb
 #   make uninstall dist abi-check format clean
 #
 # BUILD=dir builds elsewhere; DNNL_PREFIX=dir uses another oneDNN.
@@ -173,6 +175,8 @@ $(BUILD)/lib/consistency.pc: pkgconfig/consistency.pc.in Makefile include/consis
 
 # --- programs --------------------------------------------------------------------
 
+# Where the programs look for the library before the loader's own folders; RPATH= is for packages.
+RPATH ?= -Wl,-rpath,'$$ORIGIN/../lib'
 JSON_LIBS := $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null || echo -ljansson)
 PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
                 $(shell $(PKG_CONFIG) --cflags jansson 2>/dev/null) $(CPPFLAGS) $(CFLAGS)
@@ -180,7 +184,7 @@ SHARED_C := $(patsubst %,examples/%.c,cli cli_completion cli_values cli_progress
 $(BUILD)/bin/cm-%: examples/%.c $(SHARED_C) $(wildcard examples/*.h include/*.h include/consistency/*.h) $(SHARED) $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(SHARED_C) -L$(BUILD)/lib -lconsistency $(JSON_LIBS) -lm \
-	    -Wl,-rpath,'$$ORIGIN/../lib'
+	    $(RPATH)
 
 # The completions come from the programs' own tables.  COMPLETIONS= leaves them out, where the programs cannot run.
 COMPLETIONS ?= bash zsh fish
@@ -189,13 +193,13 @@ COMPLETION_FILES := $(foreach shell,$(COMPLETIONS),$(PROGRAMS:%=$(BUILD)/complet
 completions: $(COMPLETION_FILES)
 $(BUILD)/completions/bash/%: $(BUILD)/bin/%
 	@mkdir -p $(@D)
-	$< --completion bash > $@
+	LD_LIBRARY_PATH=$(BUILD)/lib $< --completion bash > $@
 $(BUILD)/completions/zsh/%: $(BUILD)/bin/%
 	@mkdir -p $(@D)
-	$< --completion zsh > $@
+	LD_LIBRARY_PATH=$(BUILD)/lib $< --completion zsh > $@
 $(BUILD)/completions/fish/%: $(BUILD)/bin/%
 	@mkdir -p $(@D)
-	$< --completion fish > $@
+	LD_LIBRARY_PATH=$(BUILD)/lib $< --completion fish > $@
 
 -include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/tests/*.d $(BUILD)/tests/*/*.d)
 
@@ -254,6 +258,24 @@ dist:
 	@mkdir -p $(BUILD)
 	git archive --prefix=libconsistency-$(VERSION)/ -o $(BUILD)/libconsistency-$(VERSION).tar.gz HEAD
 	@echo $(BUILD)/libconsistency-$(VERSION).tar.gz
+
+# The reference of the C interface, by doxygen, from the headers.
+.PHONY: reference
+reference:
+	@mkdir -p $(BUILD)/reference
+	CM_VERSION=$(VERSION) CM_OUTPUT=$(BUILD)/reference doxygen docs/doxygen/Doxyfile
+
+# Debian packages of what is committed, under build/deb; DEB_BUILD_OPTIONS as Debian has them.
+.PHONY: deb
+DEB := $(BUILD)/deb
+deb:
+	@[ "$$(sed -n '1s/.*(\(.*\)-.*/\1/p' debian/changelog)" = $(VERSION) ] || { echo "deb: debian/changelog is not of $(VERSION)"; exit 1; }
+	rm -rf $(DEB) && mkdir -p $(DEB)
+	git archive --prefix=libconsistency-$(VERSION)/ HEAD ':(exclude)debian' | gzip -9n > $(DEB)/libconsistency_$(VERSION).orig.tar.gz
+	git archive --prefix=libconsistency-$(VERSION)/ HEAD | tar -x -C $(DEB)
+	cd $(DEB)/libconsistency-$(VERSION) && DEB_BUILD_OPTIONS="$${DEB_BUILD_OPTIONS-parallel=$$(nproc)}" \
+	    env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS dpkg-buildpackage -us -uc
+	@ls $(DEB)/*.deb
 
 # Only additions within one SONAME; what stands behind opaque handles may
 # change (lib/abi.suppr).  The baseline is made by `make abi-baseline`, at a
