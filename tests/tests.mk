@@ -119,6 +119,7 @@ check-scripts: all $(BUILD)/tests/make_weights $(BUILD)/tests/info_files $(BUILD
 	@bash tests/programs.sh $(BUILD)
 	@$(PYTHON) tests/man_pages.py $(BUILD)
 	@bash tests/completion.sh $(BUILD)
+	@$(PYTHON) tests/reference.py $(BUILD)
 	@bash tests/searching.sh $(BUILD)
 	@$(INFO_FILES) tests/data/golden/checkpoints
 	@bash tests/install.sh "$(MAKE)" $(BUILD)
