@@ -130,10 +130,12 @@ typedef struct cm_image_write_options {
     int32_t format;    /* cm_image_format                                                      */
     int32_t quality;   /* of a JPEG, 1..100; 0 = 95; an error for a PNG                        */
     int32_t overwrite; /* cm_overwrite; an error for cm_image_encode                           */
+    const char *note;  /* UTF-8 that the file keeps and cm_image_note reads, at most 2^20 bytes,
+                          not empty; NULL = none; an error for a JPEG                          */
 } cm_image_write_options;
 
 /* clang-format off */
-#define CM_IMAGE_WRITE_OPTIONS_INIT {sizeof(cm_image_write_options), CM_IMAGE_FORMAT_DEFAULT, 0, CM_OVERWRITE_NO}
+#define CM_IMAGE_WRITE_OPTIONS_INIT {sizeof(cm_image_write_options), CM_IMAGE_FORMAT_DEFAULT, 0, CM_OVERWRITE_NO, NULL}
 /* clang-format on */
 CM_API void cm_image_write_options_init(cm_image_write_options *options, size_t struct_size);
 
@@ -167,6 +169,14 @@ CM_API cm_status cm_image_write_check(cm_context *context, const char *path, con
  * after an error it is NULL. */
 CM_API cm_status cm_image_encode(cm_context *context, const cm_images *image, const cm_image_write_options *options,
                                  uint8_t **bytes, size_t *size);
+/* The note that a PNG was written with: text of an iTXt chunk with the keyword "consistency", of
+ * which other programs may show or drop what they like; pixels do not depend on it.  *note has
+ * *size bytes and a 0 behind them, and ends with cm_bytes_free as above.  A picture without a
+ * note, which a JPEG is, gives NULL and 0 and is no error.  The chunk is read and checked,
+ * pixels are not.  Its writer is whoever made the file: treat it as any foreign input.
+ * FORMAT: no PNG and no JPEG, a file that is cut short or damaged before the note, a note that is
+ * compressed, no UTF-8 or too long.  LIMIT: a file above 2^30 bytes.  IO, ARGUMENT, MEMORY. */
+CM_API cm_status cm_image_note(cm_context *context, const char *path, uint8_t **note, size_t *size);
 /* Never fails and never allocates; NULL is fine. */
 CM_API void cm_bytes_free(cm_context *context, uint8_t *bytes);
 

@@ -67,6 +67,8 @@ static cm_status check_picture(encoding *e)
                 v->channels);
     if (!jpeg && e->options.quality)
         CM_FAIL(CM_ERR_ARGUMENT, "%s: quality %d has no effect on a PNG", e->call, e->options.quality);
+    if (jpeg && e->options.note) CM_FAIL(CM_ERR_ARGUMENT, "%s: a note has no effect on a JPEG", e->call);
+    if (e->options.note) CM_TRY(cmi_note_check(e->call, e->options.note));
     if (jpeg && (v->height > JPEG_SIDE || v->width > JPEG_SIDE))
         CM_FAIL(CM_ERR_LIMIT, "%s: %zu x %zu pixels are too many for a JPEG, sides of %d at most", e->call, v->width,
                 v->height, JPEG_SIDE);
@@ -76,7 +78,7 @@ static cm_status check_picture(encoding *e)
 
 static cm_status encode(cm_context *context, const encoding *e, const cm_byte_sink *sink)
 {
-    if (e->options.format == CM_IMAGE_FORMAT_PNG) return cmi_png_write(context, &e->image, sink);
+    if (e->options.format == CM_IMAGE_FORMAT_PNG) return cmi_png_write(context, &e->image, e->options.note, sink);
     return cmi_jpeg_write(context, &e->image, e->options.quality, sink);
 }
 
@@ -269,6 +271,25 @@ cm_status cm_image_read(cm_context *context, const char *path, const cm_image_re
     cm_status status = cmi_file_read(owner, path, CM_PICTURE_FILE, &data, &size);
     if (status == CM_OK) {
         status = decode(owner, path, data, size, &o, out);
+        cmi_free(owner, data);
+    }
+    cm_context_free(owner);
+    return status;
+}
+
+cm_status cm_image_note(cm_context *context, const char *path, uint8_t **note, size_t *size)
+{
+    cm_context *owner;
+    unsigned char *data;
+    size_t bytes;
+    if (!note || !size) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_note: note or size is NULL");
+    *note = NULL;
+    *size = 0;
+    if (!path) CM_FAIL(CM_ERR_ARGUMENT, "cm_image_note: path is NULL");
+    CM_TRY(cmi_context_retain(context, &owner));
+    cm_status status = cmi_file_read(owner, path, CM_PICTURE_FILE, &data, &bytes);
+    if (status == CM_OK) {
+        status = cmi_note_read(owner, path, data, bytes, note, size);
         cmi_free(owner, data);
     }
     cm_context_free(owner);

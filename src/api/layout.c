@@ -150,11 +150,12 @@ PLACE(cm_image_read_options, struct_size, 0);
 PLACE(cm_image_read_options, channels, 4);
 PLACE(cm_image_read_options, dtype, 8);
 
-SIZE(cm_image_write_options, 16);
+SIZE(cm_image_write_options, 24);
 PLACE(cm_image_write_options, struct_size, 0);
 PLACE(cm_image_write_options, format, 4);
 PLACE(cm_image_write_options, quality, 8);
 PLACE(cm_image_write_options, overwrite, 12);
+PLACE(cm_image_write_options, note, 16);
 
 SIZE(cm_images, 72);
 PLACE(cm_images, struct_size, 0);

@@ -14,8 +14,9 @@ enum {
     CM_PICTURE_SIDE = 65535,
     CM_PICTURE_PIXELS = 1 << 28,
     CM_PICTURE_SCANS = 500,
-    CM_PICTURE_WORK = 16,     /* of a progressive JPEG: scans of the largest picture */
-    CM_PICTURE_FILE = 1 << 30 /* bytes of a file */
+    CM_PICTURE_WORK = 16,      /* of a progressive JPEG: scans of the largest picture */
+    CM_PICTURE_FILE = 1 << 30, /* bytes of a file */
+    CM_PICTURE_NOTE = 1 << 20  /* bytes of a note */
 };
 
 /* LIMIT for sides and areas above the bounds. */
@@ -58,7 +59,16 @@ typedef struct cm_byte_sink {
 
 /* One image of 1 or 3 channels, for a PNG 2 and 4 too, of any element type and strides. */
 cm_status cmi_jpeg_write(cm_context *context, const cm_view *image, int quality, const cm_byte_sink *sink);
-cm_status cmi_png_write(cm_context *context, const cm_view *image, const cm_byte_sink *sink);
+cm_status cmi_png_write(cm_context *context, const cm_view *image, const char *note, const cm_byte_sink *sink);
+
+/* A note is text that a PNG keeps in an iTXt chunk.  ARGUMENT or LIMIT where it cannot be one: `call` begins the
+ * message. */
+cm_status cmi_note_check(const char *call, const char *note);
+/* The note of the PNG or JPEG in `data`, with a 0 behind it; NULL where there is none. */
+cm_status cmi_note_read(cm_context *context, const char *name, const unsigned char *data, size_t size, uint8_t **note,
+                        size_t *length);
+/* The keyword of its chunk. */
+#define CM_NOTE_KEYWORD "consistency"
 
 /* A row of the image as bytes, channels together; `out` has width x channels bytes. */
 static inline void cmi_picture_row(const cm_view *image, size_t row, uint8_t *out)

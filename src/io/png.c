@@ -143,7 +143,16 @@ cm_status cmi_png_read(cm_context *context, const char *name, const void *data, 
     return status;
 }
 
-static cm_status encode(state *s, const cm_view *image)
+/* An iTXt chunk that is not compressed, before the pixels. */
+static void set_note(state *s, const char *note)
+{
+    png_text text = {.compression = PNG_ITXT_COMPRESSION_NONE, .key = (char *)(uintptr_t)CM_NOTE_KEYWORD};
+    text.text = (char *)(uintptr_t)note; /* libpng copies both and only its types are without const */
+    text.itxt_length = strlen(note);
+    png_set_text(s->png, s->info, &text, 1);
+}
+
+static cm_status encode(state *s, const cm_view *image, const char *note)
 {
     static const int types[5] = {0, PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA, PNG_COLOR_TYPE_RGB,
                                  PNG_COLOR_TYPE_RGB_ALPHA};
@@ -154,6 +163,7 @@ static cm_status encode(state *s, const cm_view *image)
     png_set_write_fn(s->png, s, write_bytes, flush_bytes);
     png_set_IHDR(s->png, s->info, (png_uint_32)image->width, (png_uint_32)image->height, 8, types[image->channels],
                  PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    if (note) set_note(s, note);
     png_write_info(s->png, s->info);
     for (size_t y = 0; y < image->height; y++) {
         cmi_picture_row(image, y, s->row);
@@ -163,7 +173,7 @@ static cm_status encode(state *s, const cm_view *image)
     return CM_OK;
 }
 
-cm_status cmi_png_write(cm_context *context, const cm_view *image, const cm_byte_sink *sink)
+cm_status cmi_png_write(cm_context *context, const cm_view *image, const char *note, const cm_byte_sink *sink)
 {
     state *s = cmi_calloc(context, 1, sizeof *s);
     if (!s) return CM_ERR_MEMORY;
@@ -174,7 +184,7 @@ cm_status cmi_png_write(cm_context *context, const cm_view *image, const cm_byte
         s->png =
             png_create_write_struct_2(PNG_LIBPNG_VER_STRING, s, fail_and_jump, stay_silent, s, allocate, release);
     s->info = s->png ? png_create_info_struct(s->png) : NULL;
-    cm_status status = s->info ? encode(s, image) : cmi_fail(CM_ERR_MEMORY, "out of memory: PNG writer");
+    cm_status status = s->info ? encode(s, image, note) : cmi_fail(CM_ERR_MEMORY, "out of memory: PNG writer");
     png_destroy_write_struct(&s->png, &s->info);
     cmi_free(context, s->row);
     cmi_free(context, s);

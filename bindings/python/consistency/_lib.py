@@ -159,7 +159,8 @@ class Images(Struct):
 
 class ImageWriteOptions(Struct):
     _c_name = "cm_image_write_options"
-    _fields_ = [("struct_size", C.c_uint32), ("format", C.c_int32), ("quality", C.c_int32), ("overwrite", C.c_int32)]
+    _fields_ = [("struct_size", C.c_uint32), ("format", C.c_int32), ("quality", C.c_int32), ("overwrite", C.c_int32),
+                ("note", C.c_char_p)]
 
 
 class ImageReadOptions(Struct):
@@ -438,6 +439,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_image_write_check": (C.c_int, [_p, C.c_char_p, C.POINTER(Images), C.POINTER(ImageWriteOptions)]),
     "cm_image_encode": (C.c_int, [_p, C.POINTER(Images), C.POINTER(ImageWriteOptions), C.POINTER(_u8p),
                                   C.POINTER(_size)]),
+    "cm_image_note": (C.c_int, [_p, C.c_char_p, C.POINTER(_u8p), C.POINTER(_size)]),
     "cm_bytes_free": (None, [_p, _u8p]),
     "cm_image_read_options_init": (None, [C.POINTER(ImageReadOptions), _size]),
     "cm_image_read": (C.c_int, [_p, C.c_char_p, C.POINTER(ImageReadOptions), C.POINTER(Images)]),
