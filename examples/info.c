@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "describing.h"
+#include "note.h"
 
 static const cli_option options[] = {
     {"tensors", 0, NULL, "list every tensor with its type and shape"},
@@ -17,7 +18,7 @@ static const cli_option options[] = {
 enum { TENSORS, CHECK, CONFIG, WEIGHTS, MACHINE, JSON, QUIET, N_OPTIONS };
 
 typedef struct {
-    int tensors, check, machine, json, quiet;
+    int tensors, check, machine, json, quiet, picture;
     cm_checkpoint_options open;
 } choices;
 
@@ -45,6 +46,13 @@ static choices read_options(cli *c)
         cli_usage_error(c, "--quiet prints nothing: leave out what asks for a report");
     if (o.machine && c->n_operands) cli_usage_error(c, "--machine takes no file");
     if (!o.machine && c->n_operands != 1) cli_usage_error(c, "give one file");
+    o.picture = !o.machine && note_is_picture(c->operands[0]);
+    if (o.picture && (o.tensors || o.check || o.open.config_json || o.open.weights))
+        cli_usage_error(c, "--%s has no effect on a picture",
+                        o.tensors            ? "tensors"
+                        : o.check            ? "check"
+                        : o.open.config_json ? "config"
+                                             : "weights");
     return o;
 }
 
@@ -119,7 +127,8 @@ static int judge(const cli *c, const cm_checkpoint *file, const choices *o, cons
 int main(int argc, char **argv)
 {
     cli c = {.program = "cm-info", .options = options, .n_options = N_OPTIONS, .argc = argc, .argv = argv};
-    c.usage = "FILE [options]   or   cm-info --machine";
+    c.usage = "FILE [options]   or   cm-info --machine\n"
+              "FILE is a file or a folder of weights, or a picture, of which it says how cm-sample drew it";
     cm_context *context = NULL;
     cm_checkpoint *file = NULL;
     cm_checkpoint_report report = CM_CHECKPOINT_REPORT_INIT;
@@ -129,6 +138,10 @@ int main(int argc, char **argv)
     if (o.machine) {
         show_machine(o.json);
         return cli_end(&c, CLI_OK);
+    }
+    if (o.picture) {
+        const cm_status read = note_describe(c.operands[0], o.json, o.quiet);
+        return cli_end(&c, read == CM_OK ? CLI_OK : cli_fail(&c, read));
     }
     cm_status status = cli_context(&c, &context);
     if (status == CM_OK) status = cm_checkpoint_open(context, c.operands[0], &o.open, &file);

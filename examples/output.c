@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 enum { PATH = 4096 };
@@ -97,6 +98,24 @@ cm_status output_open(output *o)
     return o->pixels ? CM_OK : CM_ERR_MEMORY;
 }
 
+int output_is_png(const output *o)
+{
+    const char *dot = strrchr(o->pattern ? o->pattern : o->page, '.');
+    return dot && strcasecmp(dot, ".png") == 0;
+}
+
+/* With its note, where there are notes. */
+static cm_status write_picture(const output *o, const char *path, const cm_images *image, size_t index)
+{
+    cm_image_write_options options = write_options(o);
+    char *note = o->note ? o->note(o->note_user, o, index) : NULL;
+    if (o->note && !note) return CM_ERR_MEMORY;
+    options.note = note;
+    const cm_status status = cm_image_write(NULL, path, image, &options);
+    free(note);
+    return status;
+}
+
 static cm_status write_files(output *o, size_t n, const uint8_t *pixels)
 {
     size_t size = (size_t)o->height * (size_t)o->width * (size_t)o->channels;
@@ -104,8 +123,7 @@ static cm_status write_files(output *o, size_t n, const uint8_t *pixels)
         char path[PATH];
         path_of(o, o->done, path);
         const cm_images image = views(o, 1, pixels + i * size);
-        const cm_image_write_options options = write_options(o);
-        cm_status status = cm_image_write(NULL, path, &image, &options);
+        cm_status status = write_picture(o, path, &image, o->done);
         if (status != CM_OK) return status;
     }
     return CM_OK;
@@ -142,9 +160,8 @@ cm_status output_finish(output *o)
     uint8_t *page = malloc((size_t)height * (size_t)width * (size_t)o->channels);
     if (!page) return CM_ERR_MEMORY;
     const cm_images paper = cm_images_u8(1, height, width, o->channels, page);
-    const cm_image_write_options options = write_options(o);
     status = cm_image_grid(&images, o->columns, o->margin, 128, &paper);
-    if (status == CM_OK) status = cm_image_write(NULL, o->page, &paper, &options);
+    if (status == CM_OK) status = write_picture(o, o->page, &paper, 0);
     free(page);
     return status;
 }

@@ -15,12 +15,17 @@ typedef struct output {
     size_t count;   /* images in all                              */
     size_t done;    /* images put so far                          */
     uint8_t *pixels;
+    /* The note of a page, or of file `index`; free() ends it, NULL is a lack of memory.  NULL: no notes. */
+    char *(*note)(void *user, const struct output *o, size_t index);
+    void *note_user;
 } output;
 
 /* --output and --images as given; `fallback` is the page where there is neither.  Ends
  * the program when they are wrong. */
 void output_choose(output *o, const cli *c, const char *page, const char *pattern, const char *fallback);
 
+/* Whether pictures are written as PNG, by their name. */
+int output_is_png(const output *o);
 /* Whether the names can be written, as far as that can be known before the sizes are. */
 cm_status output_check_names(const output *o);
 /* With columns, sizes and count filled in: whether everything can be written; then

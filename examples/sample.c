@@ -5,11 +5,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "note.h"
 #include "output.h"
 #include "sampling.h"
 
 /* What only this program knows comes first; from METHOD on they are options of sampling. */
-enum { COUNT, OUTPUT, IMAGES, NPZ, COLUMNS, MARGIN, FORCE, LABELS, GUIDANCE, BENCH, JSON, QUIET, METHOD };
+enum {
+    COUNT,
+    OUTPUT,
+    IMAGES,
+    NPZ,
+    COLUMNS,
+    MARGIN,
+    FORCE,
+    LABELS,
+    GUIDANCE,
+    LIKE,
+    NO_NOTE,
+    BENCH,
+    JSON,
+    QUIET,
+    METHOD
+};
 static const cli_option options[] = {
     {"count", 'n', "N", "the number of images (16; with --labels rows, 10 of each class)"},
     {"output", 'o', "FILE", "write a page of all images, as .png or .jpg (samples.png)"},
@@ -20,6 +37,8 @@ static const cli_option options[] = {
     {"force", 0, NULL, "replace files that exist"},
     {"labels", 'l', "LIST", "class numbers or names, used in turn; 'rows': a class in each row; 'none': no class"},
     {"guidance", 0, "W", "the scale of guidance, of networks that are told of it (1)"},
+    {"like", 0, "FILE", "draw the picture of that name again, a PNG of this program; options besides change it"},
+    {"no-note", 0, NULL, "do not write into PNGs how they were drawn"},
     {"bench", 0, NULL, "measure the time, the fastest of several calls, and write no picture"},
     {"json", 0, NULL, "print the report as JSON"},
     {"quiet", 'q', NULL, "print neither progress nor a report, but that of --bench and --json"},
@@ -66,11 +85,42 @@ typedef struct {
     int rows; /* --labels rows */
     double guidance;
     output out;
+    note note;
+    char like[TIMES_MODEL]; /* the weights of the picture of --like */
     /* Of one call. */
     int32_t *labels, *evaluations;
     float *images;
     sampling_nfe nfe; /* of those that are kept, or of the last call of a benchmark */
 } program;
+
+/* The noise levels of the first image, for the note. */
+static int32_t keep_level(void *user, int32_t evaluation, double sigma, size_t first, const cm_images *denoised)
+{
+    note *n = user;
+    (void)denoised;
+    if (first == 0 && evaluation >= 0 && evaluation < NOTE_LEVELS) n->levels[evaluation] = sigma;
+    if (first == 0 && (size_t)evaluation >= n->n_levels) n->n_levels = (size_t)evaluation + 1;
+    return 0;
+}
+
+/* The note of the page, or of image `index` of the run alone. */
+static char *make_note(void *user, const output *o, size_t index)
+{
+    program *p = user;
+    char label[16];
+    if (p->s.sample.method == CM_METHOD_DEFAULT) /* what it means, in words of cm_method */
+        p->note.method = !p->info.is_consistency ? "heun" : p->note.n_levels > 1 ? "multistep" : "onestep";
+    note_page page = {o->first, p->count, o->columns, o->margin, p->values[LABELS]};
+    if (o->pattern) {
+        const size_t at = p->s.n_cycle ? index % p->s.n_cycle : 0;
+        const int32_t number =
+            p->rows ? (int32_t)(index / (size_t)o->columns % (size_t)p->info.num_classes) : p->s.cycle[at];
+        page = (note_page){o->first + index, 1, 1, 0, p->values[LABELS] ? label : NULL};
+        if (number < 0) (void)snprintf(label, sizeof label, "none");
+        else (void)snprintf(label, sizeof label, "%d", number);
+    }
+    return note_text(&p->note, &page);
+}
 
 /* One call makes images first .. first + n - 1 of the run. */
 static cm_status call(program *p, size_t first, size_t n, double *seconds)
@@ -85,6 +135,7 @@ static cm_status call(program *p, size_t first, size_t n, double *seconds)
     o.condition = &condition;
     o.first_index += first;
     o.evaluations = p->evaluations;
+    if (first == 0 && p->out.note && o.method != CM_METHOD_RK45) o.step = keep_level, o.step_user = &p->note;
     const double before = cli_seconds();
     cm_status status = cm_sampler_run(p->sampler, &o, n, p->images);
     *seconds = cli_seconds() - before;
@@ -159,10 +210,16 @@ static void read_command(program *p)
     cli_begin();
     sampling_init(&p->s);
     cli_all(&p->c, p->values, -1, NULL, 0);
+    if (v[LIKE]) {
+        const char *model = note_like(c, v[LIKE], p->values, p->like);
+        if (!c->n_operands) p->c.operands[p->c.n_operands++] = model;
+        if (v[IMAGES] || v[NPZ]) p->values[MARGIN] = NULL; /* of the page */
+        if ((v[IMAGES] || v[NPZ]) && !(v[LABELS] && strcmp(v[LABELS], "rows") == 0)) p->values[COLUMNS] = NULL;
+    }
     for (int i = METHOD; i < N_OPTIONS; i++)
         if (v[i]) sampling_option(&p->s, c, options[i].name, v[i]);
     sampling_times(&p->s, c);
-    if (c->n_operands != 1) cli_usage_error(c, "give one model file");
+    if (c->n_operands != 1) cli_usage_error(c, "give one model file, or a picture with --like");
     if (v[BENCH] && (v[IMAGES] || v[OUTPUT] || v[NPZ])) cli_usage_error(c, "--bench writes no picture");
     p->rows = v[LABELS] && strcmp(v[LABELS], "rows") == 0;
     p->guidance = v[GUIDANCE] ? cli_number(c, "guidance", v[GUIDANCE], 1e-6, 1e6) : 0;
@@ -178,6 +235,26 @@ static void read_command(program *p)
     if (v[IMAGES] && v[COLUMNS] && !p->rows) cli_usage_error(c, "--columns has no effect with --images");
     p->out.force = v[FORCE] != NULL;
     p->out.first = p->s.sample.first_index;
+    if (v[NO_NOTE] && (v[NPZ] || v[BENCH]))
+        cli_usage_error(c, "--no-note has no effect with --%s", v[NPZ] ? "npz" : "bench");
+    if (!v[NO_NOTE] && !v[NPZ] && !v[BENCH] && output_is_png(&p->out)) p->out.note = make_note, p->out.note_user = p;
+}
+
+/* What the note says of the run, once the model is there; with --like the model has to be that of the picture. */
+static cm_status begin_note(program *p, const cm_model *model)
+{
+    note *n = &p->note;
+    n->c = &p->c;
+    n->values = p->values;
+    n->model = p->c.operands[0];
+    n->seed = p->s.sample.seed;
+    n->method = cm_choice_name("methods", (size_t)p->s.sample.method);
+    if (!p->out.note && !p->values[LIKE]) return CM_OK;
+    const cm_status status = times_model(model, n->weights);
+    if (status == CM_OK && p->values[LIKE] && strcmp(n->weights, p->like) != 0)
+        cli_usage_error(&p->c, "--like %s: the picture is of a model with weights %s, and those of %s are %s",
+                        p->values[LIKE], p->like, n->model, n->weights);
+    return status;
 }
 
 /* What the model decides: labels by name, how many images, in how many columns. */
@@ -211,6 +288,7 @@ int main(int argc, char **argv)
     cm_status status = p.values[BENCH] ? CM_OK : output_check_names(&p.out);
     if (status == CM_OK) status = sampling_load(&p.s, &p.c, p.c.operands[0], &model, &p.info, &load);
     if (status == CM_OK) choose_page(&p, model);
+    if (status == CM_OK) status = begin_note(&p, model);
     if (status == CM_OK) status = sampling_load_below(&p.s, &p.c, &below);
     if (status == CM_OK) status = cm_sampler_create(model, &p.s.sampler, &p.sampler);
     if (status == CM_OK) status = run(&p, load);

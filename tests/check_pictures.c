@@ -506,6 +506,104 @@ START_TEST(jpeg_with_many_scans)
 }
 END_TEST
 
+static cm_status write_noted(const char *path, const uint8_t *pixels, const char *note)
+{
+    const cm_images image = cm_images_u8(1, 2, 2, 1, pixels);
+    cm_image_write_options o = CM_IMAGE_WRITE_OPTIONS_INIT;
+    o.overwrite = CM_OVERWRITE_YES;
+    o.note = note;
+    return cm_image_write(context, path, &image, &o);
+}
+
+/* What is written is read, of one byte and of the most; pixels do not depend on it. */
+START_TEST(notes_both_ways)
+{
+    const uint8_t p[4] = {1, 2, 3, 250};
+    char *most = calloc(CM_PICTURE_NOTE + 2, 1);
+    memset(most, 'x', CM_PICTURE_NOTE);
+    const char *const notes[] = {"{\"seed\": 7}", "a", "\xc3\xa9\n\xf0\x9f\x8e\xa8", most};
+    uint8_t *note, *pixels;
+    size_t size;
+    for (int i = 0; i < 4; i++) {
+        int32_t c = 0, h, w;
+        OK(write_noted(in_dir("n.png"), p, notes[i]));
+        OK(cm_image_note(context, in_dir("n.png"), &note, &size));
+        ck_assert_uint_eq(size, strlen(notes[i]));
+        ck_assert_str_eq((const char *)note, notes[i]);
+        cm_bytes_free(context, note);
+        OK(read_picture(context, in_dir("n.png"), &c, &h, &w, &pixels));
+        ck_assert_int_eq(memcmp(pixels, p, 4), 0);
+        free_pixels(context, pixels);
+    }
+    OK(write_noted(in_dir("n.png"), p, NULL));
+    OK(cm_image_note(context, in_dir("n.png"), &note, &size));
+    ck_assert(note == NULL && size == 0);
+    OK(write_noted(in_dir("n.jpg"), p, NULL));
+    OK(cm_image_note(context, in_dir("n.jpg"), &note, &size));
+    ck_assert(note == NULL && size == 0);
+    most[CM_PICTURE_NOTE] = 'x';
+    FAILS(write_noted(in_dir("n.png"), p, most), CM_ERR_LIMIT, "1048577");
+    FAILS(write_noted(in_dir("n.png"), p, ""), CM_ERR_ARGUMENT, "empty");
+    FAILS(write_noted(in_dir("n.png"), p, "\xff"), CM_ERR_ARGUMENT, "UTF-8");
+    FAILS(write_noted(in_dir("n.jpg"), p, "a"), CM_ERR_ARGUMENT, "JPEG");
+    FAILS(cm_image_note(context, NULL, &note, &size), CM_ERR_ARGUMENT, "NULL");
+    FAILS(cm_image_note(context, in_dir("n.png"), NULL, &size), CM_ERR_ARGUMENT, "NULL");
+    FAILS(cm_image_note(context, in_dir("none.png"), &note, &size), CM_ERR_IO, "none.png");
+    free(most);
+}
+END_TEST
+
+/* Cut at every byte and with every bit flipped: the note, none, or an error; and chunks that others may write. */
+START_TEST(hostile_notes)
+{
+    const uint8_t p[4] = {1, 2, 3, 250};
+    const struct {
+        const char *text; /* behind the keyword and its 0 */
+        size_t size;
+        const char *says; /* NULL: it reads */
+    } rows[] = {{"\0\0en\0\0ok", 8, NULL},    {"\0\0\0\0", 4, NULL},          {"\1\0\0\0ok", 6, "compressed"},
+                {"\0\0\0", 3, "cut short"},   {"\0\0en\0fr", 7, "cut short"}, {"", 0, "cut short"},
+                {"\0\0\0\0\xff", 5, "UTF-8"}, {"\0\0\0\0a\0b", 7, "UTF-8"},   {"\0\1\0\0ok", 6, "compressed"}};
+    unsigned char *png, chunk[64];
+    uint8_t *note;
+    size_t size, length, notes = 0, failures = 0;
+    OK(write_noted(in_dir("h.png"), p, "a note"));
+    OK(cmi_file_read(context, in_dir("h.png"), 1 << 20, &png, &size));
+    for (size_t cut = 0; cut < size; cut++) {
+        unsigned char *part = malloc(cut + 1); /* exact, for the sanitizers */
+        memcpy(part, png, cut);
+        if (cmi_note_read(context, "cut", part, cut, &note, &length) == CM_OK) cmi_free(context, note);
+        free(part);
+    }
+    for (size_t bit = 0; bit < 8 * size; bit++) {
+        png[bit / 8] ^= (unsigned char)(1 << bit % 8);
+        if (cmi_note_read(context, "flipped", png, size, &note, &length) == CM_OK) {
+            ck_assert_msg(!note || strcmp((const char *)note, "a note") == 0, "bit %zu: %s", bit, (const char *)note);
+            notes += note != NULL;
+            cmi_free(context, note);
+        } else failures++;
+        png[bit / 8] ^= (unsigned char)(1 << bit % 8);
+    }
+    ck_assert(notes > 8 && failures > 64);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const size_t n = 12 + rows[i].size;
+        unsigned char file[256];
+        memcpy(chunk + 4, "iTXt" CM_NOTE_KEYWORD, 16);
+        memcpy(chunk + 20, rows[i].text, rows[i].size);
+        put_be32(chunk, (uint32_t)n);
+        put_be32(chunk + 8 + n, (uint32_t)crc32(0, chunk + 4, (uInt)n + 4));
+        memcpy(file, png, 33);
+        memcpy(file + 33, chunk, n + 12);
+        memcpy(file + 45 + n, png + 33, size - 33);
+        const cm_status status = cmi_note_read(context, "row", file, size + n + 12, &note, &length);
+        if (rows[i].says) FAILS(status, CM_ERR_FORMAT, rows[i].says);
+        else ck_assert(status == CM_OK && length == strlen((const char *)note));
+        cmi_free(context, note);
+    }
+    cmi_free(context, png);
+}
+END_TEST
+
 START_TEST(picture_arguments)
 {
     uint8_t p[4] = {0};
@@ -654,6 +752,8 @@ Suite *make_suite(void)
     tcase_add_test(t, too_large);
     tcase_add_test(t, png_with_large_texts);
     tcase_add_test(t, jpeg_with_many_scans);
+    tcase_add_test(t, notes_both_ways);
+    tcase_add_test(t, hostile_notes);
     tcase_add_test(t, picture_arguments);
     tcase_add_test(t, alpha_is_read);
     tcase_add_test(t, pictures_come_to_size);

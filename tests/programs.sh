@@ -37,6 +37,32 @@ expect 0 "4 network evaluations" $bin/cm-sample $dir/two-times.safetensors --met
 expect 0 "3 network evaluations" $bin/cm-sample $dir/two-times.safetensors --method flowmap --sigmas 1e8,4,1 -n 2 -o $dir/flow3.png
 expect 0 "2 network evaluations" $bin/cm-sample $dir/two-times.safetensors --method multistep -n 2 -o $dir/flow2.png
 expect 2 "none of" $bin/cm-sample $model --method onestop
+# A picture says how it was drawn, and is drawn again with the same bytes: a page, files, with an adaptive method and without labels.
+k=0
+for drawn in "$model -l 3,5 -n 4 --sigmas 80,0.8 --seed 7" "$model -n 3 --no-clip --first 5 --margin 0" "$model -l rows --columns 3" \
+    "$teacher -m rk45 --rtol 0.05 --atol 0.05 -n 2" "$teacher -m dpmpp --order 2 --steps 4 -n 2 --torch-noise" "$dir/two-times.safetensors --method flowmap --steps 4 -n 2"; do
+    k=$((k + 1))
+    expect 0 "noted-$k.png" $bin/cm-sample $drawn -o $dir/noted-$k.png
+    expect 0 "weights" $bin/cm-info $dir/noted-$k.png
+    expect 0 "noted-$k-again" $bin/cm-sample --like $dir/noted-$k.png --threads 1 --batch 3 -o $dir/noted-$k-again.png
+    cmp $dir/noted-$k.png $dir/noted-$k-again.png || fail "--like draws another picture than $drawn"
+    expect 0 "noted-$k-%03d" $bin/cm-sample $(echo $drawn | sed 's/--margin 0//') --images "$dir/noted-$k-%03d.png"
+    one=$(ls $dir/noted-$k-[0-9]*.png | sed -n 2p)
+    expect 0 "one.png" $bin/cm-sample --like $one --force -o $dir/one.png
+    cmp $one $dir/one.png || fail "--like draws another picture than the second of $drawn"
+    expect 0 "noted-$k-l" $bin/cm-sample --like $dir/noted-$k.png --images "$dir/noted-$k-l%03d.png"
+done
+$bin/cm-info $dir/noted-1.png --json | python3 -c 'import json,sys; d = json.load(sys.stdin)["note"]; assert d["method"] == "multistep" and d["seed"] == "7" and d["sigmas"] == [80, 0.8] and len(d["weights"]) == 16 and d["program"].startswith("cm-sample "), d' || fail "cm-info of a picture"
+expect 2 "of a model with weights" $bin/cm-sample $teacher --like $dir/noted-1.png -o $dir/other.png
+expect 0 "a changed one" $bin/cm-sample --like $dir/noted-1.png --seed 8 -o "$dir/a changed one.png"
+cmp -s $dir/noted-1.png "$dir/a changed one.png" && fail "--like ignores --seed"
+expect 0 "unsaid.png" $bin/cm-sample $model -n 1 --no-note -o $dir/unsaid.png
+expect 0 "does not say how" $bin/cm-info $dir/unsaid.png
+expect 2 "does not say how" $bin/cm-sample --like $dir/unsaid.png -o $dir/other.png
+expect 2 "does not say how" $bin/cm-sample --like $dir/b.jpg -o $dir/other.png
+expect 1 "neither a PNG nor a JPEG" $bin/cm-sample --like $model -o $dir/other.png
+expect 2 "--no-note has no effect" $bin/cm-sample $model --no-note --npz $dir/other.npz
+expect 2 "--check has no effect on a picture" $bin/cm-info --check $dir/unsaid.png
 expect 2 "one model file" $bin/cm-sample
 # Every option of the help is read by something, whatever it then says of this value.
 for option in $($bin/cm-sample --help | grep -oE -- ' --[a-z0-9-]+ ' | grep -vE 'help|version|bench'); do

@@ -717,6 +717,12 @@ class Binding(unittest.TestCase):
             self.assertRaises(cm.Error, cm.write_page, d + "/p.png", images)
             cm.write_page(d + "/p.png", images, overwrite=True)
             cm.write_page(d + "/p.jpg", images)
+            self.assertIsNone(cm.read_note(d + "/p.png"))
+            self.assertIsNone(cm.read_note(d + "/p.jpg"))
+            cm.write_page(d + "/noted.png", images, note="drawn by a test \u00e9")
+            self.assertEqual(cm.read_note(d + "/noted.png"), "drawn by a test \u00e9")
+            self.assertRaises(cm.Error, cm.write_page, d + "/noted.jpg", images, note="a JPEG has none")
+            self.refuses("note", cm.write_page, d + "/q.png", images, note=7)
             for name, bad in (("background", 300), ("background", -1), ("columns", 2**32 + 2), ("columns", 0), ("margin", 2**32),
                               ("quality", 2**32), ("overwrite", "no"), ("columns", 1.5)):
                 self.refuses(name, cm.write_page, d + "/q.png", images, **{name: bad})

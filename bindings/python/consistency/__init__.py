@@ -40,7 +40,7 @@ from ._lib import Images as CImages
 from ._values import Array, Images
 
 __all__ = ["Model", "Checkpoint", "convert", "Sampler", "Trainer", "Dataset", "Run", "run_options", "Images", "Error", "presets", "train_options", "version", "build_info", "write_page",
-           "read_image", "read_mask", "encode_image", "decode_image", "noise_level", "Features", "Lpips", "Statistics", "frechet_distance",
+           "read_image", "read_mask", "read_note", "encode_image", "decode_image", "noise_level", "Features", "Lpips", "Statistics", "frechet_distance",
            "frechet_infinity", "frechet_subsets", "inception_score", "kernel_distance", "precision_recall",
            "search_point"]
 
@@ -651,12 +651,15 @@ class Sampler(Editing, Handle):
         return {name: getattr(i, name) for name in SamplerInfo.names()[1:] if name != "reserved"}
 
 
-def _write_options(quality: int = 0, overwrite: bool = False, image_format: str = "by name") -> ImageWriteOptions:
+def _write_options(quality: int = 0, overwrite: bool = False, image_format: str = "by name",
+                   note: Optional[str] = None) -> ImageWriteOptions:
     o = ImageWriteOptions()
     lib.cm_image_write_options_init(C.byref(o), C.sizeof(o))
     o.quality = _values.integer(quality, "quality", 0, 100)
     o.overwrite = _values.flag(overwrite, "overwrite")
     o.format = _values.choice(image_format, "format", ["by name", "png", "jpeg"])
+    if note is not None:
+        o.note = _values.text(note, "note")
     return o
 
 
@@ -667,9 +670,10 @@ def _bytes(n: int, channels: int, height: int, width: int) -> Tuple[CImages, Any
 
 
 def write_page(path: Path, images: Array, columns: Optional[int] = None, margin: int = 2, background: int = 128,
-               quality: int = 0, overwrite: bool = False) -> None:
-    """Writes images (n x C x H x W in [-1, 1], or n x H x W x C bytes) as one PNG or JPEG."""
-    name, options = _values.path(path), _write_options(quality, overwrite)
+               quality: int = 0, overwrite: bool = False, note: Optional[str] = None) -> None:
+    """Writes images (n x C x H x W in [-1, 1], or n x H x W x C bytes) as one PNG or JPEG.  note is a text that a PNG
+    keeps and read_note reads."""
+    name, options = _values.path(path), _write_options(quality, overwrite, note=note)
     margin, background = _values.size(margin, "margin"), _values.integer(background, "background", 0, 255)
     if len(_values.shape_of(images, "images")) < 3:
         raise ValueError("images has shape %s, expected n x C x H x W" % (_values.shape_of(images),))
@@ -680,6 +684,17 @@ def write_page(path: Path, images: Array, columns: Optional[int] = None, margin:
     page, room = _bytes(1, given.channels, height.value, width.value)
     _check(lib.cm_image_grid(C.byref(given), across, margin, background, C.byref(page)))
     _check(lib.cm_image_write(None, name, C.byref(page), C.byref(options)))
+
+
+def read_note(path: Path) -> Optional[str]:
+    """The text that a PNG was written with (write_page's note; what cm-sample writes is JSON that says how the picture was
+    drawn), None where there is none."""
+    data, size = C.POINTER(C.c_uint8)(), C.c_size_t()
+    _check(lib.cm_image_note(None, _values.path(path), C.byref(data), C.byref(size)))
+    try:
+        return C.string_at(data, size.value).decode() if data else None
+    finally:
+        lib.cm_bytes_free(None, data)
 
 
 def encode_image(image: Array, format: str = "png", quality: int = 0) -> bytes:
