@@ -129,6 +129,12 @@ check-scripts: all $(BUILD)/tests/make_weights $(BUILD)/tests/info_files $(BUILD
 	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/python_test.py
 	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/python_test.py --no-numpy
 
+# The Debian packages of what is committed, built, checked by lintian, and installed, tried and removed in a root of
+# their own; as root, with mmdebstrap and lintian.
+.PHONY: check-deb
+check-deb: deb
+	@bash tests/debian.sh $(DEB)
+
 .PHONY: check-format
 check-format:
 	@sh tests/format.sh

@@ -1,0 +1,40 @@
+#!/bin/bash
+# debian.sh DIR: the Debian packages in DIR (make deb) in a root of their own: lintian finds no error and no warning, they are
+# installed with what they depend on, their tests (debian/tests) pass, they are removed, and nothing of them is left.
+# As root, with mmdebstrap and lintian; packages come from where apt of this machine has them.
+packages=$(cd "$1" && pwd) || exit 1
+cd "$(dirname "$0")/.." || exit 1
+status=0
+fail() { echo "FAIL debian: $1"; status=1; }
+[ "$(id -u)" = 0 ] || { echo "debian: not run, it needs root"; exit 1; }
+lintian --allow-root --fail-on error,warning "$packages"/*.changes || fail "lintian"
+root=$(mktemp -d /tmp/cm-debian-XXXXXX)
+trap 'umount "$root/proc" 2>/dev/null; rm -rf --one-file-system "$root"' EXIT
+mmdebstrap --mode=root --variant=apt --quiet "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$root" $(ls /etc/apt/sources.list /etc/apt/sources.list.d/*.sources 2>/dev/null) ||
+    { echo "FAIL debian: no root could be made"; exit 1; }
+cp /etc/resolv.conf "$root/etc/"
+mount -t proc proc "$root/proc" 2>/dev/null || echo "debian: /proc could not be mounted in the root"
+mkdir "$root/packages"
+cp "$packages"/*.deb debian/tests/[bp]* "$root/packages/"
+rm -f "$root"/packages/*-dbgsym_*
+in_root() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
+get() { in_root apt-get -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@" >"$root/said" 2>&1 || { fail "apt-get $*"; tail -5 "$root/said"; }; }
+names=$(for deb in "$root"/packages/*.deb; do dpkg-deb -f "$deb" Package; done)
+# What the packages depend on comes first, so that only they come and go in between.
+get update
+depends=$(for deb in "$root"/packages/*.deb; do dpkg-deb -f "$deb" Depends; echo; done | tr ',' '\n' | sed 's/ *(.*//; s/|.*//; s/:any//; s/ //g' | sort -u | grep -vxF "$names")
+get install gcc libc6-dev pkg-config cmake make python3 $depends
+list() { in_root find / -xdev \( -path /proc -o -path /tmp -o -path /var -o -path /packages -o -name __pycache__ \) -prune -o -print | grep -v '^/said$' | sort; }
+list >"$root.before"
+get install $(cd "$root/packages" && printf '/packages/%s ' *.deb)
+for test in build programs python; do
+    in_root "/packages/$test" >"$root/said" 2>&1 || { fail "debian/tests/$test"; tail -5 "$root/said"; }
+    tail -1 "$root/said"
+done
+for name in $names; do in_root dpkg -L "$name" >/dev/null || fail "$name is not installed"; done
+get purge $names
+list >"$root.after"
+cmp -s "$root.before" "$root.after" || fail "after the removal: $(diff "$root.before" "$root.after" | head -5)"
+rm -f "$root.before" "$root.after"
+[ $status = 0 ] && echo "debian: $(echo $names) are installed, tried and removed without a trace"
+exit $status
