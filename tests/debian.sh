@@ -23,7 +23,7 @@ names=$(for deb in "$root"/packages/*.deb; do dpkg-deb -f "$deb" Package; done)
 # What the packages depend on comes first, so that only they come and go in between.
 get update
 depends=$(for deb in "$root"/packages/*.deb; do dpkg-deb -f "$deb" Depends; echo; done | tr ',' '\n' | sed 's/ *(.*//; s/|.*//; s/:any//; s/ //g' | sort -u | grep -vxF "$names")
-get install gcc libc6-dev pkg-config cmake make python3 $depends
+get install g++ pkg-config cmake make python3 $depends
 list() { in_root find / -xdev \( -path /proc -o -path /tmp -o -path /var -o -path /packages -o -name __pycache__ \) -prune -o -print | grep -v '^/said$' | sort; }
 list >"$root.before"
 get install $(cd "$root/packages" && printf '/packages/%s ' *.deb)
