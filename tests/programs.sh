@@ -48,8 +48,8 @@ for drawn in "$model -l 3,5 -n 4 --sigmas 80,0.8 --seed 7" "$model -n 3 --no-cli
     cmp $dir/noted-$k.png $dir/noted-$k-again.png || fail "--like draws another picture than $drawn"
     expect 0 "noted-$k-%03d" $bin/cm-sample $(echo $drawn | sed 's/--margin 0//') --images "$dir/noted-$k-%03d.png"
     one=$(ls $dir/noted-$k-[0-9]*.png | sed -n 2p)
-    expect 0 "one.png" $bin/cm-sample --like $one --force -o $dir/one.png
-    cmp $one $dir/one.png || fail "--like draws another picture than the second of $drawn"
+    expect 0 "noted-one.png" $bin/cm-sample --like $one --force -o $dir/noted-one.png
+    cmp $one $dir/noted-one.png || fail "--like draws another picture than the second of $drawn"
     expect 0 "noted-$k-l" $bin/cm-sample --like $dir/noted-$k.png --images "$dir/noted-$k-l%03d.png"
 done
 $bin/cm-info $dir/noted-1.png --json | python3 -c 'import json,sys; d = json.load(sys.stdin)["note"]; assert d["method"] == "multistep" and d["seed"] == "7" and d["sigmas"] == [80, 0.8] and len(d["weights"]) == 16 and d["program"].startswith("cm-sample "), d' || fail "cm-info of a picture"
@@ -89,8 +89,8 @@ expect 0 '"format": "native"' $bin/cm-convert $dir/adm-folder $dir/adm-back.safe
 for name in adm adm-back; do $bin/cm-info --tensors $dir/$name.safetensors | grep ' F32 ' > $dir/$name.list; done
 [ -s $dir/adm.list ] && cmp -s $dir/adm.list $dir/adm-back.list || fail "the tensors changed on the way"
 expect 0 "dog" $bin/cm-info $dir/adm-folder
-expect 0 "1 image in" $bin/cm-sample $dir/adm-folder --labels dog -n 1 -o $dir/dog.png
-expect 0 "1 image in" $bin/cm-sample $dir/adm-folder/unet --labels 1 -n 1 -o $dir/dog-unet.png
+expect 0 "1 image in" $bin/cm-sample $dir/adm-folder --labels dog -n 1 --no-note -o $dir/dog.png
+expect 0 "1 image in" $bin/cm-sample $dir/adm-folder/unet --labels 1 -n 1 --no-note -o $dir/dog-unet.png
 cmp -s $dir/dog.png $dir/dog-unet.png || fail "the folder unet alone gives another picture"
 part=$(echo $dir/adm-folder/unet/*-00001-of-*.safetensors)
 expect 1 "give the folder that it is in" $bin/cm-sample $part -n 1 -o $dir/part.png
@@ -471,8 +471,8 @@ names=$dir/names/checkpoints/step-000000002/ema-warmup-0.9.safetensors
 expect 0 "0 cat, 1 dog" $bin/cm-info $names
 expect 0 '"classes": ["cat", "dog"' $bin/cm-info --json $names
 grep -q '"class_names": \["cat", "dog"\]' $dir/names/config.json || fail "config.json lacks the names of the classes"
-expect 0 "images/s" $bin/cm-sample $names --steps 2 -n 2 -l cat,dog -o $dir/by_name.png
-expect 0 "images/s" $bin/cm-sample $names --steps 2 -n 2 -l 0,1 -o $dir/by_number.png
+expect 0 "images/s" $bin/cm-sample $names --steps 2 -n 2 --no-note -l cat,dog -o $dir/by_name.png
+expect 0 "images/s" $bin/cm-sample $names --steps 2 -n 2 --no-note -l 0,1 -o $dir/by_number.png
 cmp -s $dir/by_name.png $dir/by_number.png || fail "labels by name give another page than by number"
 expect 0 "images/s" $bin/cm-sample $names --steps 2 -n 2 -l dog,0 -o $dir/mixed.png
 expect 2 "no class 'dgo' (did you mean 'dog'?); the model knows cat, dog" $bin/cm-sample $names -l cat,dgo -o $dir/f.png
