@@ -380,6 +380,94 @@ START_TEST(distance_of_dead_points)
 }
 END_TEST
 
+/* `speed` of image n in double (src/ops/speed.c), with the features and their tangent moved by h of `change`. */
+static double naive_speed(const node_case *t, int n, const float *tangent, double h, const float *change,
+                          int of_tangent)
+{
+    const size_t c = (size_t)t->in[0].c, points = (size_t)t->in[0].h * (size_t)t->in[0].w;
+    double sum = 0;
+    for (size_t i = 0; i < points; i++) {
+        const size_t at = ((size_t)n * points + i) * c;
+        double f[70], v[70], s = 0, along = 0;
+        for (size_t k = 0; k < c; k++) {
+            f[k] = (double)t->x[0][at + k] + (of_tangent ? 0 : h * (double)change[at + k]);
+            v[k] = (double)tangent[at + k] + (of_tangent ? h * (double)change[at + k] : 0);
+            s += f[k] * f[k], along += f[k] * v[k];
+        }
+        s = sqrt(s);
+        for (size_t k = 0; k < c && s > 0; k++) {
+            const double y = v[k] / s - f[k] * along / (s * s * s);
+            sum += (double)t->p[0][k] * y * y;
+        }
+    }
+    return sum / (double)points;
+}
+
+/* The gradient by the features, or by their tangent, along a random direction beside differences. */
+static void check_speed_gradient(const node_case *t, const float *tangent, const float *u, const float *g,
+                                 int of_tangent)
+{
+    const size_t m = cmi_desc_count(t->in[0]);
+    float *change = numbers(m, 1, 0);
+    const double h = 1e-4;
+    double want = 0, ours = 0;
+    if (t->x[0][0] == 0) memset(change, 0, (size_t)t->in[0].c * sizeof *change); /* the dead point */
+    for (int n = 0; n < N; n++)
+        want +=
+            (double)u[n] *
+            (naive_speed(t, n, tangent, h, change, of_tangent) - naive_speed(t, n, tangent, -h, change, of_tangent)) /
+            (2 * h);
+    for (size_t k = 0; k < m; k++) ours += (double)g[k] * (double)change[k];
+    ck_assert_msg(fabs(ours - want) <= 1e-4 * size_of(m, NULL, g) * size_of(m, NULL, change) + 1e-6,
+                  "speed of %d channels: gradient by the %s %.9g, expected %.9g", t->in[0].c,
+                  of_tangent ? "tangent" : "features", ours, want);
+    free(change);
+}
+
+/* Its plans are for gradients through tangents with frozen weights, and refused for all else. */
+START_TEST(speed)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        const int c = i ? pick(2, 70) : 1;
+        const int64_t shapes[1][4] = {{1, c, 1, 1}};
+        const int ranks[2] = {4, 0};
+        node_case t = {.op = &cmi_op_speed, .n_in = 1, .in = {image(1, 9, c)}};
+        cm_plan_options options = {
+            .slice = N, .threads = 1, .share = 1, .mode = CM_MODE_TRAIN_JVP, .inputs = 1, .tangents = 1, .frozen = 1};
+        cm_plan *plan;
+        open_case(&t, shapes, ranks);
+        const size_t m = cmi_desc_count(t.in[0]);
+        float *tangent = numbers(m, 1, 0), *u = numbers(N, 1, 0);
+        if (i % 3 == 0) memset(t.x[0], 0, (size_t)c * sizeof(float));
+        const runner r = open_runner(&t, &options);
+        load(&t, r.exec);
+        memcpy(cmi_exec_tangent_input(r.exec, 0), tangent, m * sizeof *tangent);
+        OK(cmi_exec_run(r.exec, r.weights));
+        for (int n = 0; n < N; n++) {
+            const double want = naive_speed(&t, n, tangent, 0, tangent, 0);
+            ck_assert_msg(fabs((double)cmi_exec_output(r.exec, 0)[n] - want) <= 1e-5 * fabs(want) + 1e-9,
+                          "speed of %d channels: %g, expected %g", c, (double)cmi_exec_output(r.exec, 0)[n], want);
+            ck_assert(cmi_exec_tangent_output(r.exec, 0)[n] == 0);
+            cmi_exec_tangent_cotangent(r.exec)[n] = 3; /* goes no further */
+        }
+        memcpy(cmi_exec_cotangent(r.exec), u, N * sizeof *u);
+        OK(cmi_exec_backward(r.exec, r.weights));
+        check_speed_gradient(&t, tangent, u, cmi_exec_input_gradient(r.exec, 0), 0);
+        check_speed_gradient(&t, tangent, u, cmi_exec_input_tangent_gradient(r.exec, 0), 1);
+        for (int k = 0; i % 3 == 0 && k < c; k++)
+            ck_assert(cmi_exec_input_gradient(r.exec, 0)[k] == 0 &&
+                      cmi_exec_input_tangent_gradient(r.exec, 0)[k] == 0);
+        close_runner(&r);
+        options.frozen = 0;
+        FAILS(cmi_plan_create(t.graph, &options, &plan), CM_ERR_INTERNAL, "speed");
+        options.frozen = 1, options.mode = CM_MODE_JVP;
+        FAILS(cmi_plan_create(t.graph, &options, &plan), CM_ERR_INTERNAL, "speed");
+        free(tangent), free(u);
+        close_case(&t);
+    }
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("ops");
@@ -398,6 +486,7 @@ Suite *make_suite(void)
     tcase_add_test(t, standardize);
     tcase_add_test(t, distance);
     tcase_add_test(t, distance_of_dead_points);
+    tcase_add_test(t, speed);
     tcase_add_test(t, unit_norm);
     tcase_add_test(t, unit_norm_of_zeros);
     tcase_add_test(t, modulate);
