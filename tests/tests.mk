@@ -23,6 +23,11 @@ $(BUILD)/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -c -o $@ $<
 
+# The plain loops that results are compared with take most of the time of the tests of ops: sanitizers are for the library.
+$(BUILD)/tests/ref/naive.o: tests/ref/naive.c
+	@mkdir -p $(@D)
+	$(CC) $(TEST_FLAGS) -O3 -fno-sanitize=all -c -o $@ $<
+
 $(BUILD)/tests/golden/golden: $(GOLDEN_OBJECTS) $(SUPPORT) $(INTERNAL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(GOLDEN_OBJECTS) $(SUPPORT) $(TEST_LINK)
 
@@ -177,6 +182,9 @@ $(VALGRINDS): valgrind-%: $(BUILD)/tests/check_% $(BUILD)/tests/one_thread.so
 	$(VALGRIND) $<
 
 check-long: all $(UNIT_PROGRAMS) $(BUILD)/tests/one_thread.so $(BUILD)/tests/golden/golden $(BUILD)/tests/shim.so $(BUILD)/tests/train_program
+	CHECK_EFFORT=long $(BUILD)/tests/check_kernels
+	CHECK_EFFORT=long $(BUILD)/tests/check_ops
+	CHECK_EFFORT=long $(BUILD)/tests/check_convs
 	CHECK_EFFORT=long $(BUILD)/tests/check_api
 	CHECK_EFFORT=long $(BUILD)/tests/check_guest
 	CHECK_EFFORT=long $(BUILD)/tests/check_train
@@ -218,7 +226,7 @@ check-onednn3: $(ONEDNN3)/lib/libdnnl.so
 # The suite with oneDNN, and so our kernels, capped to smaller instruction sets.
 check-isa: $(UNIT_PROGRAMS)
 	for isa in AVX2 SSE41; do \
-	    ONEDNN_MAX_CPU_ISA=$$isa $(MAKE) --no-print-directory $(addprefix run-check_,kernels ops graph sampler) check-data || exit 1; done
+	    ONEDNN_MAX_CPU_ISA=$$isa $(MAKE) --no-print-directory $(addprefix run-check_,kernels ops convs graph sampler) check-data || exit 1; done
 
 # Another compiler, every warning an error.
 check-clang:
@@ -249,10 +257,10 @@ bench: all $(BUILD)/tests/make_model $(BUILD)/tests/bench_train $(BUILD)/tests/t
 	$(PYTHON) tests/bench.py $(BUILD) --peer $(PEERS)
 
 # Value and tangent of the CIFAR-10 network beside the value alone, and training steps that need one beside an ordinary
-# step; beside PyTorch where PEERS names a Python.
+# step; beside PyTorch where PEER names a Python.
 .PHONY: bench-jvp bench-train-jvp
 bench-jvp bench-train-jvp: $(BUILD)/tests/bench_jvp $(BUILD)/tests/make_model
-	$(PYTHON) tests/bench_jvp.py $(BUILD) $(if $(PEERS),--peer $(firstword $(PEERS))) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	$(PYTHON) tests/bench_jvp.py $(BUILD) $(if $(PEER),--peer $(PEER)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(filter bench-train-jvp,$@),--steps --dropout 0.2)
 
 # Bits of samples and of training steps, to be compared with those of another build.

@@ -20,48 +20,90 @@ static double silu(double v)
     return v / (1 + exp(-v));
 }
 
+/* The weights of tap (i, j) and channel ic as a row of outputs: the sums of a point's outputs go side by side, each
+ * in the order of taps and channels. */
+static double *rows_of_weights(int k, int k_w, int c, int out, const double *w)
+{
+    double *rows = malloc((size_t)(k * k_w * c * out) * sizeof *rows), *to = rows;
+    for (int tap = 0; tap < k * k_w; tap++)
+        for (int ic = 0; ic < c; ic++)
+            for (int oc = 0; oc < out; oc++) *to++ = w[(oc * c + ic) * k * k_w + tap];
+    return rows;
+}
+
+static void add_row(int n, double v, const double *restrict row, double *restrict sum)
+{
+    for (int i = 0; i < n; i++) sum[i] += v * row[i];
+}
+
 static void conv(const cm_attr *a, cm_desc in, const double *x, const double *r, const double *const *p, cm_desc out,
                  double *y)
 {
     const int k = a->conv.kernel, scale = a->conv.up ? 2 : 1;
     const int k_w = a->conv.kernel_w ? a->conv.kernel_w : k, pad_w = a->conv.kernel_w ? a->conv.pad_w : a->conv.pad;
-    EACH(out)
-    {
-        double sum = p[1] ? p[1][c] : 0;
-        for (int i = 0; i < k; i++)
-            for (int j = 0; j < k_w; j++)
-                for (int ic = 0; ic < in.c; ic++) {
-                    int yy = h * a->conv.stride - a->conv.pad + i, xx = w * a->conv.stride - pad_w + j;
-                    if (yy < 0 || xx < 0 || yy >= scale * in.h || xx >= scale * in.w) continue;
-                    sum += x[at(in, n, yy / scale, xx / scale, ic)] * p[0][((c * in.c + ic) * k + i) * k_w + j];
+    double *rows = rows_of_weights(k, k_w, in.c, out.c, p[0]);
+    for (int n = 0; n < out.n; n++)
+        for (int h = 0; h < out.h; h++)
+            for (int w = 0; w < out.w; w++) {
+                const size_t first = at(out, n, h, w, 0);
+                for (int c = 0; c < out.c; c++) y[first + (size_t)c] = p[1] ? p[1][c] : 0;
+                for (int i = 0; i < k; i++)
+                    for (int j = 0; j < k_w; j++) {
+                        const int yy = h * a->conv.stride - a->conv.pad + i, xx = w * a->conv.stride - pad_w + j;
+                        if (yy < 0 || xx < 0 || yy >= scale * in.h || xx >= scale * in.w) continue;
+                        const double *from = x + at(in, n, yy / scale, xx / scale, 0);
+                        for (int ic = 0; ic < in.c; ic++)
+                            add_row(out.c, from[ic], rows + ((i * k_w + j) * in.c + ic) * out.c, y + first);
+                    }
+                for (size_t c = first; r && c < first + (size_t)out.c; c++)
+                    y[c] = (y[c] + r[c]) * (double)a->conv.scale;
+            }
+    free(rows);
+}
+
+/* What is normalised, and its mean and variance in a group of image n. */
+static double before_norm(const cm_attr *a, cm_desc d, const double *x, const double *e, int e_size, int n, int h,
+                          int w, int c)
+{
+    return x[at(d, n, h, w, c)] + (a->groupnorm.mode == CM_GN_ADD ? e[n * e_size + c] : 0);
+}
+
+static void moments_of_group(const cm_attr *a, cm_desc d, const double *x, const double *e, int e_size, int n,
+                             int first, double *mean, double *variance)
+{
+    const int width = d.c / a->groupnorm.groups;
+    const double count = (double)width * d.h * d.w;
+    double sum = 0, square = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < d.h; i++)
+            for (int j = 0; j < d.w; j++)
+                for (int k = first; k < first + width; k++) {
+                    const double v = before_norm(a, d, x, e, e_size, n, i, j, k);
+                    if (pass == 0) sum += v;
+                    else square += (v - sum / count) * (v - sum / count);
                 }
-        size_t i = at(out, n, h, w, c);
-        y[i] = r ? (sum + r[i]) * (double)a->conv.scale : sum;
-    }
+    *mean = sum / count, *variance = square / count;
 }
 
 static void groupnorm(const cm_attr *a, cm_desc d, const double *x, const double *e, int e_size,
                       const double *const *p, double *y)
 {
-    int width = d.c / a->groupnorm.groups, mode = a->groupnorm.mode;
-    EACH(d)
-    {
-        double sum = 0, square = 0, count = (double)width * d.h * d.w;
-        int first = c / width * width;
-        for (int pass = 0; pass < 2; pass++)
-            for (int i = 0; i < d.h; i++)
-                for (int j = 0; j < d.w; j++)
-                    for (int k = first; k < first + width; k++) {
-                        double v = x[at(d, n, i, j, k)] + (mode == CM_GN_ADD ? e[n * e_size + k] : 0);
-                        if (pass == 0) sum += v;
-                        else square += (v - sum / count) * (v - sum / count);
+    const int width = d.c / a->groupnorm.groups;
+    for (int n = 0; n < d.n; n++)
+        for (int first = 0; first < d.c; first += width) {
+            double mean, variance;
+            moments_of_group(a, d, x, e, e_size, n, first, &mean, &variance);
+            for (int h = 0; h < d.h; h++)
+                for (int w = 0; w < d.w; w++)
+                    for (int c = first; c < first + width; c++) {
+                        double v = before_norm(a, d, x, e, e_size, n, h, w, c);
+                        v = (v - mean) / sqrt(variance + (double)a->groupnorm.eps) * p[0][c] + p[1][c];
+                        if (a->groupnorm.mode == CM_GN_SCALE_SHIFT)
+                            v = v * ((a->groupnorm.whole_factor ? 0 : 1) + e[n * e_size + c]) +
+                                e[n * e_size + d.c + c];
+                        y[at(d, n, h, w, c)] = a->groupnorm.silu ? silu(v) : v;
                     }
-        double v = x[at(d, n, h, w, c)] + (mode == CM_GN_ADD ? e[n * e_size + c] : 0);
-        v = (v - sum / count) / sqrt(square / count + (double)a->groupnorm.eps) * p[0][c] + p[1][c];
-        if (mode == CM_GN_SCALE_SHIFT)
-            v = v * ((a->groupnorm.whole_factor ? 0 : 1) + e[n * e_size + c]) + e[n * e_size + d.c + c];
-        y[at(d, n, h, w, c)] = a->groupnorm.silu ? silu(v) : v;
-    }
+        }
 }
 
 /* Of q, k, v in x[0], or of q in x[0] and k = v in x[1]. */
@@ -75,28 +117,42 @@ static double part_of(const cm_attr *a, const double *const *x, int C, int D, si
     return x[0][token * (size_t)(3 * C) + (size_t)channel];
 }
 
+/* q, k or v (j) of a head of image n: [T, D], the caller's to free. */
+static double *matrix_of(const cm_attr *a, const double *const *x, int C, int D, int T, int n, int head, int j)
+{
+    double *m = malloc((size_t)(T * D) * sizeof *m);
+    for (int t = 0; t < T; t++)
+        for (int i = 0; i < D; i++) m[t * D + i] = part_of(a, x, C, D, (size_t)(n * T + t), head, j, i);
+    return m;
+}
+
+static void attend(int T, int D, const double *q, const double *k, const double *v, double *s, double *y, int y_row)
+{
+    for (int t = 0; t < T; t++) {
+        double most = -1e300, sum = 0;
+        for (int u = 0; u < T; u++) {
+            s[u] = 0;
+            for (int i = 0; i < D; i++) s[u] += q[t * D + i] * k[u * D + i];
+            s[u] /= sqrt(D);
+            most = s[u] > most ? s[u] : most;
+        }
+        for (int u = 0; u < T; u++) sum += s[u] = exp(s[u] - most);
+        for (int i = 0; i < D; i++) y[t * y_row + i] = 0;
+        for (int u = 0; u < T; u++) add_row(D, s[u] / sum, v + u * D, y + t * y_row);
+    }
+}
+
 static void attention(const cm_attr *a, cm_desc in, const double *const *x, cm_desc out, double *y)
 {
-    int T = in.h * in.w, C = out.c, H = a->attention.heads, D = C / H;
+    const int T = in.h * in.w, C = out.c, H = a->attention.heads, D = C / H;
     double *s = malloc((size_t)T * sizeof *s);
     for (int n = 0; n < in.n; n++)
-        for (int head = 0; head < H; head++)
-            for (int t = 0; t < T; t++) {
-                double most = -1e300, sum = 0;
-#define QKV(j, tok, i) part_of(a, x, C, D, (size_t)n *(size_t)T + (size_t)(tok), head, j, i)
-                for (int u = 0; u < T; u++) {
-                    s[u] = 0;
-                    for (int i = 0; i < D; i++) s[u] += QKV(0, t, i) * QKV(1, u, i);
-                    s[u] /= sqrt(D);
-                    most = s[u] > most ? s[u] : most;
-                }
-                for (int u = 0; u < T; u++) sum += s[u] = exp(s[u] - most);
-                for (int i = 0; i < D; i++) {
-                    double v = 0;
-                    for (int u = 0; u < T; u++) v += s[u] / sum * QKV(2, u, i);
-                    y[((size_t)n * (size_t)T + (size_t)t) * (size_t)C + (size_t)(head * D + i)] = v;
-                }
-            }
+        for (int head = 0; head < H; head++) {
+            double *m[3];
+            for (int j = 0; j < 3; j++) m[j] = matrix_of(a, x, C, D, T, n, head, j);
+            attend(T, D, m[0], m[1], m[2], s, y + n * T * C + head * D, C);
+            for (int j = 0; j < 3; j++) free(m[j]);
+        }
     free(s);
 }
 
@@ -189,11 +245,13 @@ static double norm(cm_desc d, const double *x, int n, int h, int w)
 static void distance(const cm_attr *a, cm_desc in, const double *const *x, const double *weight, cm_desc out,
                      double *y)
 {
+    double lengths[2] = {0, 0};
     EACH(out) y[at(out, n, h, w, c)] = 0;
     EACH(in)
     {
         const size_t i = at(in, n, h, w, c);
-        const double d = x[0][i] / norm(in, x[0], n, h, w) - x[1][i] / norm(in, x[1], n, h, w);
+        for (int k = 0; c == 0 && k < 2; k++) lengths[k] = norm(in, x[k], n, h, w);
+        const double d = x[0][i] / lengths[0] - x[1][i] / lengths[1];
         if (a->distance.map) y[at(out, n, h, w, 0)] += weight[c] * d * d;
         else y[at(out, n, 0, 0, 0)] += weight[c] * d * d / (in.h * in.w);
     }
