@@ -34,7 +34,7 @@ typedef struct {
     const char *in, *out;
     const char *const *averages; /* n_averages files, or one model */
     int n_averages;
-    double std, images;
+    cm_average_options average; /* std 0: none is wanted */
     int json, quiet;
 } conversion;
 
@@ -88,10 +88,11 @@ static uint64_t shard_of(const cli *c, const char *text)
 static void read_operands(cli *c, conversion *v)
 {
     const int n = c->n_operands;
-    if (v->std == 0 && n != 2) cli_usage_error(c, "give a model and where it is to be written");
-    if (v->std > 0 && n < 2) cli_usage_error(c, "give files of averages and where their sum is to be written");
-    if (v->std == 0 && v->images > 0) cli_usage_error(c, "--images has no effect without --average");
-    if (v->std > 0 && (v->load.weights || v->load.config_json))
+    if (v->average.std == 0 && n != 2) cli_usage_error(c, "give a model and where it is to be written");
+    if (v->average.std > 0 && n < 2)
+        cli_usage_error(c, "give files of averages and where their sum is to be written");
+    if (v->average.std == 0 && v->average.images > 0) cli_usage_error(c, "--images has no effect without --average");
+    if (v->average.std > 0 && (v->load.weights || v->load.config_json))
         cli_usage_error(c, "--weights and --config have no effect beside --average");
     v->in = c->operands[0];
     v->out = c->operands[n - 1];
@@ -106,14 +107,15 @@ static conversion read_options(cli *c)
     memset(&v, 0, sizeof v);
     cm_load_options_init(&v.load, sizeof v.load);
     cm_save_options_init(&v.save, sizeof v.save);
+    cm_average_options_init(&v.average, sizeof v.average);
     for (int i; (i = cli_next(c, &value)) >= 0;) {
         if (i == TO) to = value;
         if (i == DTYPE) v.save.dtype = dtype_of(c, value);
         if (i == WEIGHTS) v.load.weights = value;
         if (i == CONFIG) v.load.config_json = cli_json_argument(c, "config", value);
         if (i == SHARD) v.save.shard_bytes = shard_of(c, value);
-        if (i == AVERAGE) v.std = cli_number(c, "average", value, 1e-6, 0.28);
-        if (i == IMAGES) v.images = cli_number(c, "images", value, 1, 1e18);
+        if (i == AVERAGE) v.average.std = cli_number(c, "average", value, 1e-6, 0.28);
+        if (i == IMAGES) v.average.images = cli_number(c, "images", value, 1, 1e18);
         if (i == FORCE || i == OVERWRITE) v.save.overwrite = CM_OVERWRITE_YES;
         if (i == JSON) v.json = 1;
         if (i == QUIET) v.quiet = 1;
@@ -155,9 +157,11 @@ static cm_status convert(conversion *v, cm_context *context)
     cli_progress_begin(&progress, "reading", v->quiet);
     v->load.progress = v->save.progress = cli_progress_step;
     v->load.progress_user = v->save.progress_user = &progress;
-    cm_status status =
-        v->std > 0 ? cm_average_reconstruct(context, v->averages, (size_t)v->n_averages, v->std, v->images, &model)
-                   : cm_model_load(context, v->in, &v->load, &model);
+    v->average.progress = cli_progress_step;
+    v->average.progress_user = &progress;
+    cm_status status = v->average.std > 0
+                           ? cm_average_reconstruct(context, v->averages, (size_t)v->n_averages, &v->average, &model)
+                           : cm_model_load(context, v->in, &v->load, &model);
     cli_progress_end(&progress);
     if (status == CM_OK) {
         cli_progress_begin(&progress, "writing", v->quiet);

@@ -437,6 +437,51 @@ END_TEST
 
 /* --- averages after a run -------------------------------------------------------------------- */
 
+static cm_status reconstruct(const char *const *paths, size_t n, double std, double images, cm_model **out)
+{
+    cm_average_options o = CM_AVERAGE_OPTIONS_INIT;
+    o.std = std, o.images = images;
+    return cm_average_reconstruct(NULL, paths, n, &o, out);
+}
+
+/* Progress: how often it was asked, where it was last, and the call that it stops. */
+typedef struct {
+    int asked, stop_at;
+    uint64_t last, total;
+} watching;
+
+static int32_t watch(void *user, uint64_t done, uint64_t total)
+{
+    watching *w = user;
+    ck_assert_uint_ge(done, w->last);
+    ck_assert(w->asked == 0 || total == w->total);
+    w->last = done, w->total = total;
+    return w->asked++ == w->stop_at;
+}
+
+/* It can be stopped at any place, and else goes up to its end. */
+static void progress_of_reconstruction(const char *const *paths, size_t n)
+{
+    cm_average_options o = CM_AVERAGE_OPTIONS_INIT;
+    watching w = {.stop_at = -1};
+    cm_model *m;
+    o.std = 0.07;
+    o.progress = watch, o.progress_user = &w;
+    OK(cm_average_reconstruct(NULL, paths, n, &o, &m));
+    cm_model_free(m);
+    ck_assert_uint_eq(w.last, w.total);
+    const int all = w.asked;
+    ck_assert_int_gt(all, (int)(2 * n));
+    for (int i = 0; i < all; i += all / 7) {
+        w = (watching){.stop_at = i};
+        FAILS(cm_average_reconstruct(NULL, paths, n, &o, &m), CM_ERR_CANCELLED, "cancelled");
+        ck_assert_ptr_null(m);
+    }
+    o.reserved = 1;
+    FAILS(cm_average_reconstruct(NULL, paths, n, &o, &m), CM_ERR_ARGUMENT, "reserved is 1");
+    FAILS(cm_average_reconstruct(NULL, paths, n, NULL, &m), CM_ERR_ARGUMENT, "std has no default");
+}
+
 /* Of weights that lie on a line over the steps each average is known: the mean time of its profile. */
 START_TEST(reconstruction)
 {
@@ -478,8 +523,8 @@ START_TEST(reconstruction)
     }
     cm_model *m, *same;
     list[2 * SNAPSHOTS] = in_dir("begin.safetensors");
-    FAILS(cm_average_reconstruct(NULL, list + 2 * SNAPSHOTS, 1, 0.07, 0, &m), CM_ERR_ARGUMENT, "of any step");
-    OK(cm_average_reconstruct(NULL, list, 2 * SNAPSHOTS + 1, 0.07, 0, &m));
+    FAILS(reconstruct(list + 2 * SNAPSHOTS, 1, 0.07, 0, &m), CM_ERR_ARGUMENT, "of any step");
+    OK(reconstruct(list, 2 * SNAPSHOTS + 1, 0.07, 0, &m));
     OK(cmi_model_values(m, wanted));
     double off = 0, moved = 0;
     for (size_t i = 0; i < floats; i++) {
@@ -490,28 +535,29 @@ START_TEST(reconstruction)
     ck_assert_ptr_nonnull(strstr(m->config_text, "\"reconstructed_from\":8"));
     cm_model_free(m);
     /* A stored one comes back as it is. */
-    OK(cm_average_reconstruct(NULL, list, 2 * SNAPSHOTS, 0.1, 0, &same));
+    OK(reconstruct(list, 2 * SNAPSHOTS, 0.1, 0, &same));
     OK(cmi_model_values(same, wanted));
     for (size_t i = 0; i < floats; i++) ck_assert(fabs((double)wanted[i] - (double)t->ema[1][i]) < 1e-5);
     cm_model_free(same);
+    progress_of_reconstruction(list, 2 * SNAPSHOTS + 1);
     /* One in the middle of the run. */
-    OK(cm_average_reconstruct(NULL, list, 2 * SNAPSHOTS, 0.1, 2 * EACH * 4, &same));
+    OK(reconstruct(list, 2 * SNAPSHOTS, 0.1, 2 * EACH * 4, &same));
     cm_model_free(same);
-    FAILS(cm_average_reconstruct(NULL, list, 2, 0.1, 1e6, &same), CM_ERR_ARGUMENT, "the last of the files");
-    FAILS(cm_average_reconstruct(NULL, list, 2, 0.3, 0, &same), CM_ERR_ARGUMENT, "std is 0.3");
-    FAILS(cm_average_reconstruct(NULL, list, 0, 0.1, 0, &same), CM_ERR_ARGUMENT, "no files");
+    FAILS(reconstruct(list, 2, 0.1, 1e6, &same), CM_ERR_ARGUMENT, "the last of the files");
+    FAILS(reconstruct(list, 2, 0.3, 0, &same), CM_ERR_ARGUMENT, "std is 0.3");
+    FAILS(reconstruct(list, 0, 0.1, 0, &same), CM_ERR_ARGUMENT, "no files");
     list[1] = list[0];
-    FAILS(cm_average_reconstruct(NULL, list, 2, 0.1, 0, &same), CM_ERR_ARGUMENT, "the same average");
+    FAILS(reconstruct(list, 2, 0.1, 0, &same), CM_ERR_ARGUMENT, "the same average");
     OK(cm_trainer_model(t, CM_WEIGHTS_ONLINE, 0, &m));
     OK(cm_model_save(m, in_dir("online.safetensors"), NULL));
     cm_model_free(m);
     list[1] = in_dir("online.safetensors");
-    FAILS(cm_average_reconstruct(NULL, list, 2, 0.1, 0, &same), CM_ERR_FORMAT, "neither its metadata nor its name");
+    FAILS(reconstruct(list, 2, 0.1, 0, &same), CM_ERR_FORMAT, "neither its metadata nor its name");
     m = tiny(NULL, 1);
     OK(cm_model_save(m, in_dir("song.safetensors"), NULL));
     cm_model_free(m);
     list[1] = in_dir("song.safetensors");
-    FAILS(cm_average_reconstruct(NULL, list, 2, 0.1, 0, &same), CM_ERR_SHAPE, "another network");
+    FAILS(reconstruct(list, 2, 0.1, 0, &same), CM_ERR_SHAPE, "another network");
     ck_assert_ptr_null(same);
     cm_trainer_free(t);
     free(average), free(wanted);
@@ -529,17 +575,17 @@ START_TEST(reconstruction_by_names)
         (void)snprintf(paths[i], sizeof paths[i], "%s/%s", dir, called[i]);
         OK(cm_model_save(m, paths[i], NULL));
     }
-    OK(cm_average_reconstruct(NULL, list, 2, 0.075, 0, &out));
+    OK(reconstruct(list, 2, 0.075, 0, &out));
     ck_assert_ptr_nonnull(strstr(out->config_text, "\"images\":100000"));
     ck_assert_ptr_nonnull(strstr(out->config_text, "\"reconstructed_from\":2"));
     cm_model_free(out);
     (void)snprintf(paths[1], sizeof paths[1], "%s/edm2-9999999999999999-0.050.safetensors", dir);
     OK(cm_model_save(m, paths[1], NULL));
-    FAILS(cm_average_reconstruct(NULL, list, 2, 0.075, 0, &out), CM_ERR_FORMAT, "after 1e+19 images is none");
-    FAILS(cm_average_reconstruct(NULL, list, 2, 0.075, 1e18, &out), CM_ERR_ARGUMENT, "images is 1e+18");
+    FAILS(reconstruct(list, 2, 0.075, 0, &out), CM_ERR_FORMAT, "after 1e+19 images is none");
+    FAILS(reconstruct(list, 2, 0.075, 1e18, &out), CM_ERR_ARGUMENT, "images is 1e+18");
     static const char *many[1001];
     for (int i = 0; i < 1001; i++) many[i] = paths[0];
-    FAILS(cm_average_reconstruct(NULL, many, 1001, 0.075, 0, &out), CM_ERR_LIMIT, "at most 1000");
+    FAILS(reconstruct(many, 1001, 0.075, 0, &out), CM_ERR_LIMIT, "at most 1000");
     cm_model_free(m);
 }
 END_TEST

@@ -101,7 +101,7 @@ START_TEST(options_refused)
     BAD((o.method = CM_METHOD_RK45, o.s_churn = 1), "s_churn has no effect");
     BAD((o.method = CM_METHOD_PC, o.pc_snr = -1), "pc_snr is -1");
     BAD((o.method = CM_METHOD_PC, o.pc_corrections = 101), "pc_corrections is 101");
-    BAD(o.reserved2 = 1, "cm_sample_options: reserved is 1");
+    BAD(o.reserved2 = 1, "cm_sample_options: reserved2 is 1");
     BAD(o.clip_denoised = 3, "clip_denoised is 3, expected 0..2");
     BAD(o.clip_output = -1, "clip_output is -1");
     BAD(o.condition = LABELS(ten), "-1..9");

@@ -322,6 +322,14 @@ START_TEST(bits_of_digits)
 }
 END_TEST
 
+/* How often it was asked, which says how many images were done; stops the second time. */
+static int32_t stop_soon(void *user, uint64_t done, uint64_t total)
+{
+    int *asked = user;
+    ck_assert(done == 0 && total == 1);
+    return ++*asked == 2;
+}
+
 START_TEST(likelihood_refused)
 {
     cm_model *m = gaussian(), *consistency;
@@ -344,6 +352,9 @@ START_TEST(likelihood_refused)
     REFUSED(o.sigma_max = 81, CM_ERR_ARGUMENT, "noise levels end at 80");
     REFUSED((o.sigma_min = 3, o.sigma_max = 2), CM_ERR_ARGUMENT, "below");
     REFUSED(o.condition = LABELS(two), CM_ERR_ARGUMENT, "label");
+    int asked = 0; /* within an evaluation, not when the image is done */
+    REFUSED((o.continuous = 1, o.progress = stop_soon, o.progress_user = &asked), CM_ERR_CANCELLED, "progress");
+    ck_assert_int_eq(asked, 2);
     FAILS(cm_model_bits_per_dim(NULL, NULL, 1, x, bits), CM_ERR_ARGUMENT, "NULL");
     FAILS(cm_model_bits_per_dim(m, NULL, 0, x, bits), CM_ERR_ARGUMENT, "n is 0");
     x[7] = 0.123f;

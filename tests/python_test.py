@@ -223,6 +223,33 @@ class Binding(unittest.TestCase):
             teacher.bits_per_dim(x, max_nfe=20, labels=[3, 7], continuous=True)
         with self.assertRaisesRegex(cm.Error, "consistency function"):
             self.model.bits_per_dim(x, **options)
+        counts = [0]
+        one = [[[values(x)[1024 + 32 * row:1056 + 32 * row] for row in range(32)]]]
+        options["labels"] = [7]
+        self.assertEqual(bits[1:], teacher.bits_per_dim(one, first_index=1, evaluations=counts, **options))
+        self.assertTrue(len(counts) == 1 and counts[0] % 6 == 2)
+        nearer = teacher.bits_per_dim(one, first_index=1, sigma_min=0.5, sigma_max=70, **options)
+        self.assertNotEqual(bits[1:], nearer)
+        with self.assertRaisesRegex(cm.Error, "sigma_max"):
+            teacher.bits_per_dim(one, sigma_max=1e9, **options)
+        self.assertRaises(TypeError, teacher.bits_per_dim, one, evaluations=3, **options)
+        options["continuous"] = "no"
+        self.assertRaises(TypeError, teacher.bits_per_dim, one, **options)
+        options["continuous"] = True
+        asked = []
+        with self.assertRaises(cm.Error) as caught:  # within one evaluation, not after the image
+            teacher.bits_per_dim(one, progress=lambda done, total: asked.append(done) or len(asked) == 2, **options)
+        self.assertEqual((caught.exception.status, asked), ("CM_ERR_CANCELLED", [0, 0]))
+
+    def test_reconstruct_arguments(self):
+        self.assertRaisesRegex(TypeError, "a list of files", cm.Model.reconstruct, TEACHER, 0.1)
+        self.assertRaisesRegex(TypeError, "std", cm.Model.reconstruct, [TEACHER], "wide")
+        self.assertRaisesRegex(ValueError, r"paths\[0\] is empty", cm.Model.reconstruct, [""], 0.1)
+        with self.assertRaisesRegex(cm.Error, "std is 0.5"):
+            cm.Model.reconstruct([TEACHER], 0.5)
+        with self.assertRaises(cm.Error) as caught:
+            cm.Model.reconstruct([TEACHER], 0.1, progress=lambda done, total: True)
+        self.assertEqual(caught.exception.status, "CM_ERR_CANCELLED")
 
     def test_denoise_tangent(self):
         """D has the bits of denoise(), and D' is what differences say."""
@@ -664,7 +691,12 @@ class Binding(unittest.TestCase):
         self.assertRaises(TypeError, cm.Sampler.estimate, self.model, lion=1)
         self.assertRaises(cm.Error, cm.Sampler, self.model, precision="bf16", debug="bf16_emulate=1,bf16_tile=5")
         small = cm.Sampler.estimate(self.model, memory="small")["packed_bytes"]
-        self.assertTrue(0 < 2 * small < cm.Sampler.estimate(self.model, memory="fast")["packed_bytes"])
+        fast = cm.Sampler.estimate(self.model, memory="fast")
+        self.assertTrue(0 < 2 * small < fast["packed_bytes"])
+        both = cm.Sampler.estimate(self.model, below=self.model, border=1.0)
+        self.assertGreater(both["activation_bytes"], 1.5 * fast["activation_bytes"])
+        self.assertRaises(cm.Error, cm.Sampler.estimate, self.model, border=1.0)
+        self.assertRaises(TypeError, cm.Sampler.estimate, self.model, below=TEACHER, border=1.0)
         near = cm.Sampler(self.model, precision="bf16", debug="bf16_emulate=1").sample(1, seed=3)
         exact = cm.Sampler(self.model).sample(1, seed=3)
         self.assertTrue(0 < max(abs(a - b) for a, b in zip(values(near), values(exact))) < 0.3)

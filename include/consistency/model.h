@@ -195,7 +195,8 @@ typedef struct cm_likelihood_options {
     double sigma_min, sigma_max;   /* the levels to walk between; default as of cm_sample_options   */
     uint64_t seed, first_index;    /* image i draws from stream first_index + i of the seed         */
     const cm_condition *condition; /* NULL: label -1 ("none") for all                               */
-    /* After every 16 images, with how many of the call are done; non-zero stops the call. */
+    /* After each network evaluation, which is of up to 16 images, with how many of the call are done; non-zero stops
+     * the call. */
     cm_progress_fn progress;
     void *progress_user;
     int32_t *evaluations; /* n numbers out, the evaluations of each image and direction; or NULL */

@@ -576,18 +576,41 @@ typedef enum cm_weights_of {
  * work.  ARGUMENT: no such average.  MEMORY. */
 CM_API cm_status cm_trainer_model(cm_trainer *trainer, int32_t weights, int32_t index, cm_model **out);
 
+/* The average that cm_average_reconstruct makes. */
+typedef struct cm_average_options {
+    uint32_t struct_size;
+    int32_t reserved; /* must be 0 */
+    double std;       /* the width, above 0 and below 0.28: it has no default                               */
+    double images;    /* after how many images it ends, at most as many as the latest file; 0: as that file */
+    /* Called during the call, on its thread, while files are opened and before each tensor is added, with how much is
+     * done and how much there is in all; done never falls and ends at the total.  Non-zero stops the call, which
+     * returns CM_ERR_CANCELLED. */
+    cm_progress_fn progress;
+    void *progress_user;
+} cm_average_options;
+
+/* clang-format off */
+#define CM_AVERAGE_OPTIONS_INIT {sizeof(cm_average_options), 0, 0, 0, NULL, NULL}
+/* clang-format on */
+/* Fills in what CM_AVERAGE_OPTIONS_INIT lists; struct_size is sizeof of the caller's struct. */
+CM_API void cm_average_options_init(cm_average_options *options, size_t struct_size);
+
 /* A power-function average of any width, after a run (Karras et al. 2024): the sum of stored averages that is nearest
  * to it.  `paths` are n files of such averages, 1 to 1000, of one network: ema-power-*.safetensors of a run's
  * checkpoints (option ema: power:STD, best two of them, 0.05 and 0.1; keep 0 keeps all checkpoints), snapshots of
  * cm_trainer_model, or EDM2's own, called NAME-KIMG-STD.pkl.  They may have any widths and ends; more of them come
- * nearer; those of step 0 are passed over.  std: the width that is wanted, above 0 and below 0.28; images: after how
- * many it ends, at most as many as the latest file; 0: as that.  The weights of the sum are solved for in extended
- * precision with pivoting, since stored averages are nearly dependent.  *out is the caller's to free and needs no
- * file any more.  Memory: the weights twice. Errors: ARGUMENT (a NULL, a width or an end out of range, the same
- * average twice), FORMAT (a file that says nothing of its average, or what no average is), SHAPE (another network),
- * those of cm_model_load, LIMIT (more files), MEMORY, NUMERIC. */
-CM_API cm_status cm_average_reconstruct(cm_context *context, const char *const *paths, size_t n, double std,
-                                        double images, cm_model **out);
+ * nearer; those of step 0 are passed over.  The weights of the sum are solved for in extended precision with
+ * pivoting, since stored averages are nearly dependent.  *out is the caller's to free and needs no file any more.
+ * Memory: the weights twice.  Errors: ARGUMENT (a NULL, a width or an end out of range, the same average twice), FORMAT
+ * (a file that says nothing of its average, or what no average is), SHAPE (another network), those of cm_model_load,
+ * LIMIT (more files), CANCELLED, MEMORY, NUMERIC.
+ *
+ *     cm_average_options options = CM_AVERAGE_OPTIONS_INIT;
+ *     options.std = 0.07;
+ *     status = cm_average_reconstruct(context, files, n_files, &options, &model);
+ */
+CM_API cm_status cm_average_reconstruct(cm_context *context, const char *const *paths, size_t n,
+                                        const cm_average_options *options, cm_model **out);
 
 /* Steps taken so far, those of a checkpoint that was resumed included; during a run those that are
  * complete.  May be called at any time, from any thread.  ARGUMENT: a NULL. */

@@ -68,6 +68,7 @@ size_t cm_abi_sizeof(const char *struct_name)
         SIZED(cm_dataset_info),
         SIZED(cm_train_inputs),
         SIZED(cm_train_report),
+        SIZED(cm_average_options),
         SIZED(cm_images),
         SIZED(cm_edit_options),
         SIZED(cm_edit_map),

@@ -12,6 +12,14 @@
 #define PLACE(type, member, offset)                                                                                  \
     _Static_assert(offsetof(type, member) == (offset), #type "." #member " stands elsewhere: see the head")
 
+SIZE(cm_average_options, 40);
+PLACE(cm_average_options, struct_size, 0);
+PLACE(cm_average_options, reserved, 4);
+PLACE(cm_average_options, std, 8);
+PLACE(cm_average_options, images, 16);
+PLACE(cm_average_options, progress, 24);
+PLACE(cm_average_options, progress_user, 32);
+
 SIZE(cm_checkpoint_check_options, 40);
 PLACE(cm_checkpoint_check_options, struct_size, 0);
 PLACE(cm_checkpoint_check_options, reserved, 4);

@@ -167,6 +167,11 @@ static cm_status snapshot(cm_trainer *t, int32_t weights, int32_t index, cm_mode
     return status;
 }
 
+void cm_average_options_init(cm_average_options *options, size_t struct_size)
+{
+    cmi_options_zero(options, struct_size);
+}
+
 cm_status cm_trainer_model(cm_trainer *t, int32_t weights, int32_t index, cm_model **out)
 {
     if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: out is NULL");
@@ -184,9 +189,21 @@ cm_status cm_trainer_model(cm_trainer *t, int32_t weights, int32_t index, cm_mod
 /* The work of the sum's weights grows with the cube of their number. */
 enum { MOST_AVERAGES = 1000 };
 
-cm_status cm_average_reconstruct(cm_context *context, const char *const *paths, size_t n, double std, double images,
-                                 cm_model **out)
+static cm_status read_average(const cm_average_options *theirs, cm_average_options *o)
 {
+    CM_TRY(cm_options_read(o, sizeof *o, theirs, "cm_average_options"));
+    CM_TRY(cmi_reserved_check("cm_average_options", o->reserved));
+    if (!(o->std > 0 && o->std < 0.28))
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: std is %g, expected above 0 and below 0.28", o->std);
+    if (!(o->images >= 0 && o->images < 1e18))
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: images is %g, expected 0 or more, below 1e18", o->images);
+    return CM_OK;
+}
+
+cm_status cm_average_reconstruct(cm_context *context, const char *const *paths, size_t n,
+                                 const cm_average_options *options, cm_model **out)
+{
+    cm_average_options o;
     if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: out is NULL");
     *out = NULL;
     if (!paths) CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: paths is NULL");
@@ -195,11 +212,9 @@ cm_status cm_average_reconstruct(cm_context *context, const char *const *paths, 
         CM_FAIL(CM_ERR_LIMIT, "cm_average_reconstruct: %zu files are given, expected at most %d", n, MOST_AVERAGES);
     for (size_t i = 0; i < n; i++)
         if (!paths[i]) CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: paths[%zu] is NULL", i);
-    if (!(std > 0 && std < 0.28))
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: std is %g, expected above 0 and below 0.28", std);
-    if (!(images >= 0 && images < 1e18))
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: images is %g, expected 0 or more, below 1e18", images);
-    return cmi_average_reconstruct(context, paths, n, std, images, out);
+    if (!options) CM_FAIL(CM_ERR_ARGUMENT, "cm_average_reconstruct: options is NULL, and std has no default");
+    CM_TRY(read_average(options, &o));
+    return cmi_average_reconstruct(context, paths, n, &o, out);
 }
 
 cm_status cm_trainer_bytes(const cm_trainer *t, uint64_t *bytes)

@@ -34,7 +34,7 @@ cm_status cmi_sample_options_read(const cm_sample_options *theirs, cm_sample_opt
     memset(out, 0, sizeof *out);
     if (theirs) CM_TRY(cm_options_read(out, sizeof *out, theirs, "cm_sample_options"));
     CM_TRY(cmi_reserved_check("cm_sample_options", out->reserved));
-    CM_TRY(cmi_reserved_check("cm_sample_options", out->reserved2));
+    if (out->reserved2) CM_FAIL(CM_ERR_ARGUMENT, "cm_sample_options: reserved2 is %d, expected 0", out->reserved2);
     CM_TRY(cmi_condition_read(out->condition, condition));
     out->condition = condition;
     return CM_OK;

@@ -23,6 +23,7 @@ typedef struct {
     cm_model *model;
     const cm_likelihood_options *o;
     cm_denoiser *denoiser;
+    size_t all;                /* the images of the call            */
     size_t first, count, size; /* the images at hand, values of one */
     double *state;             /* ROUND x (size + 1)                */
     double *x, *d, *probe;     /* ROUND x size, packed              */
@@ -45,6 +46,13 @@ static void draw_probe(run *r, size_t i, int32_t number, double *to)
     for (size_t k = 0; k < r->size; k++) to[k] = r->normals[k] < 0 ? -1 : 1;
 }
 
+static cm_status report(const run *r, size_t done)
+{
+    if (r->o->progress && r->o->progress(r->o->progress_user, done, r->all))
+        CM_FAIL(CM_ERR_CANCELLED, "cancelled by the progress callback");
+    return CM_OK;
+}
+
 /* r->d = D and r->probe = D'v of probe v = r->probe. */
 static cm_status differentiate(run *r, size_t count, const size_t *which, const double *sigma)
 {
@@ -63,7 +71,7 @@ static cm_status differentiate(run *r, size_t count, const size_t *which, const 
         CM_FAIL(CM_ERR_NUMERIC, "image %zu at sigma %g: the network gave %g, expected finite numbers",
                 r->first + which[(i < all ? i : j) / r->size], sigma[(i < all ? i : j) / r->size],
                 i < all ? r->d[i] : r->probe[j]);
-    return CM_OK;
+    return report(r, r->first);
 }
 
 /* (x - D) / sigma, and the mean of v (v - D'v) / sigma over the probes. */
@@ -153,8 +161,7 @@ static cm_status all_rounds(run *r, const cm_solver *s, size_t n, const float *x
     for (; r->first < n; r->first += r->count) {
         r->count = n - r->first < ROUND ? n - r->first : ROUND;
         CM_TRY(round_of_images(r, s, x, bits));
-        if (r->o->progress && r->o->progress(r->o->progress_user, r->first + r->count, n))
-            CM_FAIL(CM_ERR_CANCELLED, "cancelled by the progress callback");
+        CM_TRY(report(r, r->first + r->count));
     }
     return CM_OK;
 }
@@ -183,7 +190,7 @@ cm_status cmi_likelihood(cm_model *m, const cm_likelihood_options *o, size_t n, 
 {
     cm_sample_options sampling;
     cm_times times;
-    run r = {.model = m, .o = o, .size = (size_t)m->channels * (size_t)m->height * (size_t)m->width};
+    run r = {.model = m, .o = o, .all = n, .size = (size_t)m->channels * (size_t)m->height * (size_t)m->width};
     memset(&sampling, 0, sizeof sampling);
     sampling.method = CM_METHOD_RK45;
     sampling.rk45_rtol = o->rk45_rtol, sampling.rk45_atol = o->rk45_atol, sampling.rk45_max_nfe = o->rk45_max_nfe;

@@ -20,7 +20,29 @@ typedef struct {
     cm_profile *profiles;
     double *weights;
     cm_profile wanted;
+    const cm_average_options *options;
+    size_t given, opened; /* files, those of step 0 too */
 } job;
+
+/* Half of the work is that files are opened, half that they are added. */
+static int32_t ask(const job *j, uint64_t done)
+{
+    const cm_average_options *o = j->options;
+    return o->progress ? o->progress(o->progress_user, done, 2 * (uint64_t)j->given) : 0;
+}
+
+static int32_t ask_while_opening(void *user, uint64_t done, uint64_t total)
+{
+    const job *j = user;
+    (void)done, (void)total;
+    return ask(j, j->opened);
+}
+
+static cm_status report(const job *j, uint64_t done)
+{
+    if (ask(j, done)) CM_FAIL(CM_ERR_CANCELLED, "cancelled by the progress callback");
+    return CM_OK;
+}
 
 /* --- what a file says of its average ---------------------------------------------------------- */
 
@@ -85,8 +107,10 @@ static cm_status not_twice(const job *j)
 static cm_status open_one(job *j, const char *path)
 {
     const cm_model_source source = {.path = path};
-    const cm_load_options options = CM_LOAD_OPTIONS_INIT;
+    cm_load_options options = CM_LOAD_OPTIONS_INIT;
     const size_t i = j->n;
+    options.progress = ask_while_opening;
+    options.progress_user = j;
     j->files[i].path = path;
     CM_TRY(cmi_model_open(j->context, &source, &options, &j->files[i].model));
     CM_TRY(same_network(j, i));
@@ -104,7 +128,7 @@ static cm_status open_one(job *j, const char *path)
 
 static cm_status open_all(job *j, const char *const *paths, size_t n)
 {
-    for (size_t i = 0; i < n; i++) CM_TRY(open_one(j, paths[i]));
+    for (; j->opened < n; j->opened++) CM_TRY(open_one(j, paths[j->opened]));
     if (j->n == 0) CM_FAIL(CM_ERR_ARGUMENT, "%s and %zu others: there is no average of any step", paths[0], n - 1);
     return CM_OK;
 }
@@ -140,8 +164,11 @@ static cm_status add_all(const job *j, const cm_graph *g, const size_t *offsets,
     float *values = cmi_malloc(j->context, most, sizeof *values);
     double *sum = cmi_malloc(j->context, most, sizeof *sum);
     cm_status status = values && sum ? CM_OK : CM_ERR_MEMORY;
-    for (int i = 0; i < g->n_params && status == CM_OK; i++)
-        if (!g->params[i].constant) status = add(j, i, values, sum, block + offsets[i]);
+    for (int i = 0; i < g->n_params && status == CM_OK; i++) {
+        status = report(j, j->given + (uint64_t)i * j->given / (uint64_t)g->n_params);
+        if (status == CM_OK && !g->params[i].constant) status = add(j, i, values, sum, block + offsets[i]);
+    }
+    if (status == CM_OK) status = report(j, 2 * j->given);
     cmi_free(j->context, sum);
     cmi_free(j->context, values);
     return status;
@@ -194,10 +221,10 @@ static cm_status run(job *j, const char *const *paths, size_t n, cm_model **out)
     return make_model(j, out);
 }
 
-cm_status cmi_average_reconstruct(cm_context *context, const char *const *paths, size_t n, double std, double images,
-                                  cm_model **out)
+cm_status cmi_average_reconstruct(cm_context *context, const char *const *paths, size_t n,
+                                  const cm_average_options *options, cm_model **out)
 {
-    job j = {.wanted = {images, std}};
+    job j = {.wanted = {options->images, options->std}, .options = options, .given = n};
     CM_TRY(cmi_context_retain(context, &j.context));
     j.files = cmi_calloc(j.context, n, sizeof *j.files);
     j.profiles = cmi_calloc(j.context, n, sizeof *j.profiles);

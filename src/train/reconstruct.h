@@ -2,10 +2,12 @@
 #ifndef CM_TRAIN_RECONSTRUCT_H
 #define CM_TRAIN_RECONSTRUCT_H
 
+#include <consistency/trainer.h>
+
 #include "diffusion/model.h"
 
-/* See cm_average_reconstruct. */
-cm_status cmi_average_reconstruct(cm_context *context, const char *const *paths, size_t n, double std, double images,
-                                  cm_model **out);
+/* See cm_average_reconstruct; the options are whole and in their ranges. */
+cm_status cmi_average_reconstruct(cm_context *context, const char *const *paths, size_t n,
+                                  const cm_average_options *options, cm_model **out);
 
 #endif

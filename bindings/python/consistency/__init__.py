@@ -33,7 +33,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 from . import _source, _values
 from ._handle import Error, Handle
 from ._interrupt import Interrupt, guarded
-from ._lib import (CM_ERR_CANCELLED, CM_U8, Condition, ContextOptions, DenoiseOptions, LikelihoodOptions, ImageReadOptions,
+from ._lib import (AverageOptions, CM_ERR_CANCELLED, CM_U8, Condition, ContextOptions, DenoiseOptions, LikelihoodOptions, ImageReadOptions,
                    ImageWriteOptions, LOG, LoadOptions, ModelInfo, PROGRESS, STEP,
                    SampleOptions, SamplerInfo, SamplerOptions, SaveOptions, choices, lib)
 from ._lib import Images as CImages
@@ -219,14 +219,29 @@ class Model(Handle):
         return model
 
     @classmethod
-    def reconstruct(cls, paths: Sequence["os.PathLike[str]"], std: float, images: float = 0) -> "Model":
+    def reconstruct(cls, paths: Sequence[Path], std: float, images: float = 0,
+                    progress: Optional[Callable[[int, int], Any]] = None) -> "Model":
         """The power-function average of width std that ends after so many images (0: with the latest file), as the sum
         of stored averages that is nearest to it: files ema-power-*.safetensors of a run's checkpoints, or EDM2's
-        snapshots NAME-KIMG-STD.pkl."""
-        names = [os.fsencode(p) for p in paths]
+        snapshots NAME-KIMG-STD.pkl.
+
+        progress: a function (done, total) of files opened and weights added that may return a true value to stop."""
+        if isinstance(paths, (str, bytes, os.PathLike)):
+            raise TypeError("paths is %r, expected a list of files" % (paths,))
+        names = [_values.path(p, "paths[%d]" % i) for i, p in enumerate(paths)]
         handle, list_of = C.c_void_p(), (C.c_char_p * max(len(names), 1))(*names)
-        with _context() as context:
-            _check(lib.cm_average_reconstruct(context, list_of, len(names), float(std), float(images), C.byref(handle)))
+        failure: List[BaseException] = []
+        o = AverageOptions()
+        lib.cm_average_options_init(C.byref(o), C.sizeof(o))
+        o.std, o.images = _values.number(std, "std"), _values.number(images, "images")
+
+        def on_progress(_: Any, done: int, total: int) -> Any:
+            return progress and progress(done, total)
+
+        with Interrupt() as interrupt, _context() as context:
+            o.progress = PROGRESS(guarded(failure, interrupt, on_progress))
+            status = lib.cm_average_reconstruct(context, list_of, len(names), C.byref(o), C.byref(handle))
+        _finish(status, failure)
         return cls(handle)
 
     @classmethod
@@ -354,19 +369,34 @@ class Model(Handle):
 
     def bits_per_dim(self, x: Array, labels: Any = None, probes: int = 1, seed: int = 0, continuous: bool = False,
                      rtol: float = 1e-5, atol: float = 1e-5, max_nfe: int = 1000,
-                     progress: Optional[Callable[[int, int], Any]] = None) -> List[float]:
+                     progress: Optional[Callable[[int, int], Any]] = None, first_index: int = 0,
+                     sigma_min: Optional[float] = None, sigma_max: Optional[float] = None,
+                     evaluations: Optional[List[int]] = None) -> List[float]:
         """How likely the model, a denoiser, finds each image: bits per value, by the probability-flow ODE with
         Hutchinson's trace along `probes` directions drawn by the seed.  x: n x C x H x W of 8-bit pictures as 2 v / 255 - 1,
-        which are dequantised; any numbers with continuous=True."""
+        which are dequantised; any numbers with continuous=True.
+
+        Image i draws from stream first_index + i of the seed.  sigma_min, sigma_max: the levels to walk between; None:
+        those of a sampler.  evaluations: a list, whose content becomes the network evaluations of each image and
+        direction.  progress: a function (done, total) that may return a true value to stop; it is asked after each
+        evaluation, and Ctrl-C stops within one."""
         n, data, keep = self._planes(x, "x")
         label = _values.integers(self._labels(labels), n, "labels") if labels is not None else None
         bits = (C.c_double * n)()
         failure: List[BaseException] = []
         o = LikelihoodOptions()
         lib.cm_likelihood_options_init(C.byref(o), C.sizeof(o))
-        o.probes, o.seed, o.continuous = _values.size(probes, "probes", 1), _values.seed(seed), int(bool(continuous))
+        o.probes, o.seed = _values.size(probes, "probes", 1), _values.seed(seed)
+        o.first_index, o.continuous = _values.seed(first_index, "first_index"), _values.flag(continuous, "continuous")
         o.rk45_rtol, o.rk45_atol = _values.number(rtol, "rtol"), _values.number(atol, "atol")
         o.rk45_max_nfe = _values.size(max_nfe, "max_nfe", 1)
+        for name, level in (("sigma_min", sigma_min), ("sigma_max", sigma_max)):
+            if level is not None:
+                setattr(o, name, _values.number(level, name))
+        if not isinstance(evaluations, (list, type(None))):
+            raise TypeError("evaluations is %s, expected a list, which is filled" % type(evaluations).__name__)
+        counts = (C.c_int32 * n)()
+        o.evaluations = counts
 
         def on_progress(_: Any, done: int, total: int) -> Any:
             return progress and progress(done, total)
@@ -376,6 +406,8 @@ class Model(Handle):
             o.condition = _condition(label)
             status = lib.cm_model_bits_per_dim(handle, C.byref(o), n, data, bits)
         _finish(status, failure)
+        if evaluations is not None:
+            evaluations[:] = counts
         return list(bits)
 
     def params(self) -> List[Tuple[str, Tuple[int, ...]]]:
@@ -520,12 +552,8 @@ class Sampler(Editing, Handle):
         self.model = model
         _refuse_removed(options)
         self._options = _sample_options(method, **options)
-        s = self._sampler_options(batch, threads, precision, memory, debug)
-        if border is not None:
-            s.border = _values.number(border, "border")
         handle = C.c_void_p()
-        with model._held() as of, (model if below is None else below)._held() as other:
-            s.below = other if below is not None else None
+        with self._sampler_options(model, batch, threads, precision, memory, debug, below, border) as (of, s):
             _check(lib.cm_sampler_create(of, C.byref(s), C.byref(handle)))
         self._handle = handle
         try:
@@ -535,8 +563,12 @@ class Sampler(Editing, Handle):
             raise
 
     @staticmethod
-    def _sampler_options(batch: Optional[int] = None, threads: Optional[int] = None, precision: Optional[str] = None,
-                         memory: Optional[str] = None, debug: Optional[str] = None, **removed: Any) -> SamplerOptions:
+    @contextlib.contextmanager
+    def _sampler_options(model: Model, batch: Optional[int] = None, threads: Optional[int] = None,
+                         precision: Optional[str] = None, memory: Optional[str] = None, debug: Optional[str] = None,
+                         below: Optional[Model] = None, border: Optional[float] = None,
+                         **removed: Any) -> Iterator[Tuple[Any, SamplerOptions]]:
+        """The model's handle and the options, both models held."""
         _refuse_removed(removed)
         for name in removed:
             raise TypeError("unknown option %r" % name)
@@ -550,15 +582,23 @@ class Sampler(Editing, Handle):
         s.memory = _values.choice("fast" if memory is None else memory, "memory", _MEMORIES)
         if debug is not None:
             s.debug = _values.text(debug, "debug")
-        return s
+        if border is not None:
+            s.border = _values.number(border, "border")
+        for name, value in (("model", model), ("below", model if below is None else below)):
+            if not isinstance(value, Model):
+                raise TypeError("%s is %s, expected a Model" % (name, type(value).__name__))
+        with model._held() as of, (model if below is None else below)._held() as other:
+            s.below = other if below is not None else None
+            yield of, s
 
     @classmethod
     def estimate(cls, model: Model, **options: Any) -> Dict[str, Any]:
-        """The memory that a sampler of these options (batch, threads, precision, ...) would take, as .info has it afterwards."""
+        """The memory that a sampler of these options (batch, threads, precision, memory, debug, below, border) would take,
+        as .info has it afterwards."""
         i = SamplerInfo()
         lib.cm_sampler_info_init(C.byref(i), C.sizeof(i))
-        with model._held() as of:
-            _check(lib.cm_sampler_estimate(of, C.byref(cls._sampler_options(**options)), C.byref(i)))
+        with cls._sampler_options(model, **options) as (of, s):
+            _check(lib.cm_sampler_estimate(of, C.byref(s), C.byref(i)))
         return {name: getattr(i, name) for name in SamplerInfo.names()[1:] if name != "reserved"}
 
     @property

@@ -224,6 +224,12 @@ class TrainInputs(Struct):
     _fields_ = [("struct_size", C.c_uint32), ("reserved", _i), ("model", C.c_void_p), ("teacher", C.c_void_p)]
 
 
+class AverageOptions(Struct):
+    _c_name = "cm_average_options"
+    _fields_ = [("struct_size", C.c_uint32), ("reserved", _i), ("std", _d), ("images", _d), ("progress", PROGRESS),
+                ("progress_user", C.c_void_p)]
+
+
 class OptionInfo(Struct):
     _c_name = "cm_option_info"
     _fields_ = [("struct_size", C.c_uint32), ("kind", _i), ("name", C.c_char_p), ("about", C.c_char_p),
@@ -375,7 +381,8 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_likelihood_options_init": (None, [C.POINTER(LikelihoodOptions), _size]),
     "cm_model_bits_per_dim": (C.c_int, [_p, C.POINTER(LikelihoodOptions), _size, _f32p, _f64p]),
     "cm_model_info_init": (None, [C.POINTER(ModelInfo), _size]),
-    "cm_average_reconstruct": (C.c_int, [_p, C.POINTER(C.c_char_p), C.c_size_t, C.c_double, C.c_double,
+    "cm_average_options_init": (None, [C.POINTER(AverageOptions), _size]),
+    "cm_average_reconstruct": (C.c_int, [_p, C.POINTER(C.c_char_p), C.c_size_t, C.POINTER(AverageOptions),
                                          C.POINTER(_p)]),
     "cm_model_load": (C.c_int, [_p, C.c_char_p, C.POINTER(LoadOptions), C.POINTER(_p)]),
     "cm_reader_init": (None, [C.POINTER(Reader), _size]),
