@@ -150,7 +150,8 @@ SKIPS := $(BUILD)/skips.txt
 forget-skips:
 	@mkdir -p $(BUILD) && : > $(SKIPS)
 check: export CHECK_SKIPS = $(CURDIR)/$(SKIPS)
-check: forget-skips check-units check-data check-corpus check-dnnl-faults check-scripts trust-sample
+# What goes through its commands one after the other comes first, so that the many programs fill the other processors.
+check: forget-skips check-scripts trust-sample check-units check-data check-corpus check-dnnl-faults
 	@echo "all checks that ran passed; $$(wc -l < $(SKIPS)) were skipped:"; sed 's/^/  /' $(SKIPS)
 
 # --- sanitizers, valgrind, the other oneDNN ------------------------------------------

@@ -601,13 +601,14 @@ CM_API void cm_average_options_init(cm_average_options *options, size_t struct_s
  * cm_trainer_model, or EDM2's own, called NAME-KIMG-STD.pkl.  They may have any widths and ends; more of them come
  * nearer; those of step 0 are passed over.  The weights of the sum are solved for in extended precision with
  * pivoting, since stored averages are nearly dependent.  *out is the caller's to free and needs no file any more.
- * Memory: the weights twice.  Errors: ARGUMENT (a NULL, a width or an end out of range, the same average twice), FORMAT
- * (a file that says nothing of its average, or what no average is), SHAPE (another network), those of cm_model_load,
- * LIMIT (more files), CANCELLED, MEMORY, NUMERIC.
+ * Memory: the weights twice.  Errors: ARGUMENT (a NULL, a width or an end out of range, the same average twice),
+ * FORMAT (a file that says nothing of its average, or what no average is), SHAPE (another network), those of
+ * cm_model_load, LIMIT (more files), CANCELLED, MEMORY, NUMERIC.
  *
+ *     const char *const files[2] = {"ema-power-0.05.safetensors", "ema-power-0.1.safetensors"};
  *     cm_average_options options = CM_AVERAGE_OPTIONS_INIT;
  *     options.std = 0.07;
- *     status = cm_average_reconstruct(context, files, n_files, &options, &model);
+ *     status = cm_average_reconstruct(context, files, 2, &options, &model);
  */
 CM_API cm_status cm_average_reconstruct(cm_context *context, const char *const *paths, size_t n,
                                         const cm_average_options *options, cm_model **out);
