@@ -91,7 +91,7 @@ cm_status output_open(output *o)
         o->pixels = malloc(o->count * size);
         return o->pixels ? check_file(o, o->page, 1, 1) : CM_ERR_MEMORY;
     }
-    cm_status status = cm_image_grid_size(&images, o->columns, o->margin, &height, &width);
+    cm_status status = cm_image_named_grid_size(&images, o->columns, o->margin, o->names, &height, &width);
     if (status == CM_OK) status = check_file(o, o->page, height, width);
     if (status != CM_OK) return status;
     o->pixels = malloc(o->count * size); /* a page's limits keep the product small */
@@ -155,12 +155,12 @@ cm_status output_finish(output *o)
         options.overwrite = o->force;
         return cm_samples_write(NULL, o->page, &images, o->labels, &options);
     }
-    cm_status status = cm_image_grid_size(&images, o->columns, o->margin, &height, &width);
+    cm_status status = cm_image_named_grid_size(&images, o->columns, o->margin, o->names, &height, &width);
     if (status != CM_OK) return status;
     uint8_t *page = malloc((size_t)height * (size_t)width * (size_t)o->channels);
     if (!page) return CM_ERR_MEMORY;
     const cm_images paper = cm_images_u8(1, height, width, o->channels, page);
-    status = cm_image_grid(&images, o->columns, o->margin, 128, &paper);
+    status = cm_image_named_grid(&images, o->columns, o->margin, 128, o->names, &paper);
     if (status == CM_OK) status = write_picture(o, o->page, &paper, 0);
     free(page);
     return status;
@@ -170,8 +170,10 @@ void output_free(output *o)
 {
     free(o->pixels);
     free(o->labels);
+    free(o->names);
     o->pixels = NULL;
     o->labels = NULL;
+    o->names = NULL;
 }
 
 void output_tell(const output *o, const cli *c)

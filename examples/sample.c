@@ -257,6 +257,25 @@ static cm_status begin_note(program *p, const cm_model *model)
     return status;
 }
 
+/* The name of a class, or its number where it has none. */
+static const char *class_text(const cm_model *model, int32_t label)
+{
+    static char numbers[SAMPLING_MOST][12]; /* of labels below; larger ones have no text */
+    const char *name = label < 0 ? "none" : cm_model_class_name(model, label);
+    if (name || label >= SAMPLING_MOST) return name;
+    snprintf(numbers[label], sizeof numbers[label], "%d", label);
+    return numbers[label];
+}
+
+/* Where every image of a column is of one class, its name stands over it. */
+static void name_columns(program *p, const cm_model *model)
+{
+    output *o = &p->out;
+    const size_t columns = (size_t)o->columns, n = p->s.n_cycle;
+    if (p->rows || !n || columns % n || !(o->names = calloc(columns, sizeof *o->names))) return;
+    for (size_t i = 0; i < columns; i++) o->names[i] = class_text(model, p->s.cycle[i % n]);
+}
+
 /* What the model decides: labels by name, how many images, in how many columns. */
 static void choose_page(program *p, const cm_model *model)
 {
@@ -272,6 +291,7 @@ static void choose_page(program *p, const cm_model *model)
     o->height = p->info.height;
     o->width = p->info.width;
     o->count = p->count;
+    name_columns(p, model);
 }
 
 int main(int argc, char **argv)

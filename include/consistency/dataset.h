@@ -193,6 +193,108 @@ CM_API cm_status cm_dataset_read(cm_dataset *dataset, uint64_t position, const c
  * with the contents of its arrays unspecified.  Without a running call nothing happens. */
 CM_API void cm_dataset_cancel(cm_dataset *dataset);
 
+/* counts[k] becomes the number of pictures of class k, damaged ones too; `count` is the number of classes of
+ * cm_dataset_info.  ARGUMENT: another count, a NULL, a set without classes. */
+CM_API cm_status cm_dataset_class_counts(const cm_dataset *dataset, size_t count, uint64_t *counts);
+
+/* --- a look through the whole set ----------------------------------------------------------- */
+
+/* What cm_dataset_check finds.  A set with one of the first kind, up to CM_FINDING_SIZE, is not
+ * sound; the others are worth knowing. */
+typedef enum cm_dataset_finding {
+    CM_FINDING_DAMAGED = 0,       /* a picture that cannot be read: training leaves it out         */
+    CM_FINDING_FORMAT = 1,        /* a picture of a format that is not read: it is no part of the set */
+    CM_FINDING_CONTRADICTION = 2, /* one picture in two classes                                    */
+    CM_FINDING_CLASS = 3,         /* a class with too few pictures, or with none                   */
+    CM_FINDING_SIZE = 4,          /* with CM_CROP_NONE, a picture of another size than the images  */
+    CM_FINDING_LEFT_OUT = 5,      /* a file that is no picture, a link, a name that comes twice    */
+    CM_FINDING_DUPLICATE = 6,     /* a picture whose pixels are those of another one               */
+    CM_FINDING_ENLARGED = 7,      /* pictures are smaller than the images; said once               */
+    CM_FINDING_GRAY = 8           /* no picture has a colour and the images have three channels; said once */
+} cm_dataset_finding;
+
+typedef struct cm_dataset_check_options {
+    uint32_t struct_size;
+    int32_t class_least; /* pictures that a class needs, at least 1; 0 = 20 */
+    /* Called with the pictures looked at and those in all; non-zero stops the call (CANCELLED). */
+    cm_progress_fn progress;
+    void *progress_user;
+    /* Called with each finding: a cm_dataset_finding, and a sentence that stands during the call, on the
+     * thread of cm_dataset_check.  It must return normally.  NULL: findings are counted alone. */
+    void (*found)(void *user, int32_t kind, const char *finding);
+    void *found_user;
+} cm_dataset_check_options;
+
+/* clang-format off */
+#define CM_DATASET_CHECK_OPTIONS_INIT {sizeof(cm_dataset_check_options), 0, NULL, NULL, NULL, NULL}
+/* clang-format on */
+CM_API void cm_dataset_check_options_init(cm_dataset_check_options *options, size_t struct_size);
+
+typedef struct cm_dataset_report {
+    uint32_t struct_size;
+    int32_t is_sound;          /* 1: no finding of the kinds up to CM_FINDING_SIZE                 */
+    uint64_t images;           /* pictures that can be read                                        */
+    uint64_t damaged;          /* and those that cannot                                            */
+    uint64_t left_out;         /* files of the folder or archive that are no pictures of the set;
+                                  hidden ones and those of a system do not count                   */
+    uint64_t duplicates;       /* pictures that are there before, by their pixels                  */
+    uint64_t contradictions;   /* of them, those with another class than the first                 */
+    uint64_t enlarged;         /* pictures with a side that is shorter than the images'            */
+    uint64_t gray;             /* pictures without a colour                                        */
+    uint64_t findings;         /* that `found` was called with                                     */
+    int32_t least_height;      /* of the pictures that can be read, as they are stored             */
+    int32_t least_width;
+    int32_t most_height;
+    int32_t most_width;
+} cm_dataset_report;
+
+/* clang-format off */
+#define CM_DATASET_REPORT_INIT {sizeof(cm_dataset_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+/* clang-format on */
+CM_API void cm_dataset_report_init(cm_dataset_report *report, size_t struct_size);
+
+/* Reads every picture once, compares them all by their pixels, and counts.  It takes what an epoch
+ * of reading takes, and 32 bytes of memory a picture.  Names of the first 10,000 files that were
+ * left out are told.  cm_dataset_cancel stops it.
+ * IO and MEMORY end the call as in cm_dataset_read; CANCELLED; STATE: another call is running;
+ * ARGUMENT.  What is wrong with the set is no error of the call. */
+CM_API cm_status cm_dataset_check(cm_dataset *dataset, const cm_dataset_check_options *options,
+                                  cm_dataset_report *report);
+
+/* What stands in a packed set. */
+typedef enum cm_pack_form {
+    CM_PACK_FILES = 0, /* the files as they are: the set stays the same, in every crop and size    */
+    CM_PACK_IMAGES = 1 /* the images of the set, cut and scaled as it was opened, as PNG: smaller and
+                          faster where pictures are large.  Sets of files, not with CM_CROP_RANDOM */
+} cm_pack_form;
+
+typedef struct cm_dataset_pack_options {
+    uint32_t struct_size;
+    int32_t form;      /* cm_pack_form; pictures that are no files (idx, CIFAR-10, npz) become PNG
+                          in any form, and IMAGES is an error for them                             */
+    int32_t overwrite; /* cm_overwrite                                                             */
+    int32_t reserved;  /* 0                                                                        */
+    cm_progress_fn progress; /* with the pictures done and in all; non-zero stops the call         */
+    void *progress_user;
+} cm_dataset_pack_options;
+
+/* clang-format off */
+#define CM_DATASET_PACK_OPTIONS_INIT {sizeof(cm_dataset_pack_options), CM_PACK_FILES, CM_OVERWRITE_NO, 0, NULL, NULL}
+/* clang-format on */
+CM_API void cm_dataset_pack_options_init(cm_dataset_pack_options *options, size_t struct_size);
+
+/* Writes the set into one tar archive, which cm_dataset_open reads without unpacking it: with the same
+ * pictures in the same order and, opened with the same labels, the same classes.  Names are kept where
+ * they say the classes; where a number does (dataset.json, idx, CIFAR-10, npz), pictures are called
+ * img00000000.png and so on, and a dataset.json says it.  Pictures that are damaged are left out, as
+ * stop_on_bad says.  *packed, which may be NULL, is how many were written.
+ * Equal sets give equal bytes: the archive holds no time and no owner.  It appears whole or not
+ * at all.  The name has to end in .tar (ARGUMENT).
+ * ARGUMENT: a class would be left without a picture; an option out of range or without effect.
+ * UNSUPPORTED: a picture of a set with class numbers has none.  IO, MEMORY, CANCELLED, STATE. */
+CM_API cm_status cm_dataset_pack(cm_dataset *dataset, const char *path, const cm_dataset_pack_options *options,
+                                 uint64_t *packed);
+
 #ifdef __cplusplus
 }
 #endif

@@ -117,6 +117,15 @@ CM_API cm_status cm_image_grid_size(const cm_images *images, int32_t columns, in
 CM_API cm_status cm_image_grid(const cm_images *images, int32_t columns, int32_t margin, uint8_t background,
                                const cm_images *page);
 
+/* The same with names over the columns: names[k] stands over column k of `columns`, broken into up to
+ * three lines and cut where it is longer; NULL or "" is no name, and names itself may be NULL.  They are
+ * drawn in letters of at most five by seven pixels (larger over images of 96 pixels and more), black
+ * or white as the background asks for.  Letters are those of ASCII; others become question marks. */
+CM_API cm_status cm_image_named_grid_size(const cm_images *images, int32_t columns, int32_t margin,
+                                          const char *const *names, int32_t *height, int32_t *width);
+CM_API cm_status cm_image_named_grid(const cm_images *images, int32_t columns, int32_t margin, uint8_t background,
+                                     const char *const *names, const cm_images *page);
+
 /* --- files and their bytes ---------------------------------------------------------------- */
 
 typedef enum cm_image_format {

@@ -95,3 +95,77 @@ void cm_dataset_cancel(cm_dataset *dataset)
 {
     if (dataset) cmi_call_ask(&dataset->call);
 }
+
+/* --- the whole set ------------------------------------------------------------------------- */
+
+cm_status cm_dataset_class_counts(const cm_dataset *d, size_t count, uint64_t *counts)
+{
+    if (!d || !counts) CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_class_counts: dataset or counts is NULL");
+    const size_t classes = d->labels ? (size_t)d->n_classes : 0;
+    if (count != classes || !classes)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_class_counts: count is %zu, and the set has %zu classes", count,
+                classes);
+    memset(counts, 0, count * sizeof *counts);
+    for (size_t i = 0; i < d->source->count; i++)
+        if (d->labels[i] >= 0) counts[d->labels[i]]++;
+    return CM_OK;
+}
+
+void cm_dataset_check_options_init(cm_dataset_check_options *options, size_t struct_size)
+{
+    cmi_options_zero(options, struct_size);
+}
+
+void cm_dataset_report_init(cm_dataset_report *report, size_t struct_size)
+{
+    cmi_options_zero(report, struct_size);
+}
+
+void cm_dataset_pack_options_init(cm_dataset_pack_options *options, size_t struct_size)
+{
+    cmi_options_zero(options, struct_size);
+}
+
+static cm_status begin(cm_dataset *d)
+{
+    CM_TRY(cmi_context_check_process(d->context));
+    return cmi_call_begin(&d->call, "data set");
+}
+
+cm_status cm_dataset_check(cm_dataset *d, const cm_dataset_check_options *options, cm_dataset_report *report)
+{
+    cm_dataset_check_options o = CM_DATASET_CHECK_OPTIONS_INIT;
+    cm_dataset_report r = CM_DATASET_REPORT_INIT;
+    if (!d || !report) CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_check: dataset or report is NULL");
+    if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_dataset_check_options"));
+    if (o.class_least < 0)
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "cm_dataset_check_options: class_least is %d, expected at least 1 or 0 for the default",
+                o.class_least);
+    CM_TRY(cm_info_check(report, "cm_dataset_report"));
+    CM_TRY(begin(d));
+    cm_status status = cmi_dataset_check(d, &o, &r);
+    if (cmi_call_end(&d->call) && status == CM_OK) CM_FAIL(CM_ERR_CANCELLED, "cancelled");
+    CM_TRY(status);
+    return cm_info_write(report, &r, sizeof r, "cm_dataset_report");
+}
+
+cm_status cm_dataset_pack(cm_dataset *d, const char *path, const cm_dataset_pack_options *options, uint64_t *packed)
+{
+    cm_dataset_pack_options o = CM_DATASET_PACK_OPTIONS_INIT;
+    uint64_t written = 0;
+    if (packed) *packed = 0;
+    if (!d || !path || !*path) CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_pack: dataset is NULL, or path is NULL or empty");
+    if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_dataset_pack_options"));
+    CM_TRY(cmi_reserved_check("cm_dataset_pack_options", o.reserved));
+    if (o.form != CM_PACK_FILES && o.form != CM_PACK_IMAGES)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_pack_options: form is %d, expected 0..%d", o.form, CM_PACK_IMAGES);
+    if (o.overwrite != CM_OVERWRITE_NO && o.overwrite != CM_OVERWRITE_YES)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_pack_options: overwrite is %d, expected %d or %d", o.overwrite,
+                CM_OVERWRITE_NO, CM_OVERWRITE_YES);
+    CM_TRY(begin(d));
+    cm_status status = cmi_dataset_pack(d, path, &o, &written);
+    (void)cmi_call_end(&d->call); /* a request that comes behind the last picture is too late */
+    if (packed) *packed = written;
+    return status;
+}

@@ -78,6 +78,14 @@ PLACE(cm_context_options, log_user, 40);
 PLACE(cm_context_options, parallel_for, 48);
 PLACE(cm_context_options, parallel_user, 56);
 
+SIZE(cm_dataset_check_options, 40);
+PLACE(cm_dataset_check_options, struct_size, 0);
+PLACE(cm_dataset_check_options, class_least, 4);
+PLACE(cm_dataset_check_options, progress, 8);
+PLACE(cm_dataset_check_options, progress_user, 16);
+PLACE(cm_dataset_check_options, found, 24);
+PLACE(cm_dataset_check_options, found_user, 32);
+
 SIZE(cm_dataset_info, 64);
 PLACE(cm_dataset_info, struct_size, 0);
 PLACE(cm_dataset_info, channels, 4);
@@ -101,6 +109,30 @@ PLACE(cm_dataset_options, labels, 20);
 PLACE(cm_dataset_options, stop_on_bad, 24);
 PLACE(cm_dataset_options, shuffle, 28);
 PLACE(cm_dataset_options, seed, 32);
+
+SIZE(cm_dataset_pack_options, 32);
+PLACE(cm_dataset_pack_options, struct_size, 0);
+PLACE(cm_dataset_pack_options, form, 4);
+PLACE(cm_dataset_pack_options, overwrite, 8);
+PLACE(cm_dataset_pack_options, reserved, 12);
+PLACE(cm_dataset_pack_options, progress, 16);
+PLACE(cm_dataset_pack_options, progress_user, 24);
+
+SIZE(cm_dataset_report, 88);
+PLACE(cm_dataset_report, struct_size, 0);
+PLACE(cm_dataset_report, is_sound, 4);
+PLACE(cm_dataset_report, images, 8);
+PLACE(cm_dataset_report, damaged, 16);
+PLACE(cm_dataset_report, left_out, 24);
+PLACE(cm_dataset_report, duplicates, 32);
+PLACE(cm_dataset_report, contradictions, 40);
+PLACE(cm_dataset_report, enlarged, 48);
+PLACE(cm_dataset_report, gray, 56);
+PLACE(cm_dataset_report, findings, 64);
+PLACE(cm_dataset_report, least_height, 72);
+PLACE(cm_dataset_report, least_width, 76);
+PLACE(cm_dataset_report, most_height, 80);
+PLACE(cm_dataset_report, most_width, 84);
 
 SIZE(cm_denoise_options, 48);
 PLACE(cm_denoise_options, struct_size, 0);

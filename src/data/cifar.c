@@ -116,4 +116,4 @@ static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *o
     return CM_OK;
 }
 
-const cm_source_kind cmi_source_cifar = {"cifar10", recognise, open_cifar, close_cifar, picture};
+const cm_source_kind cmi_source_cifar = {"cifar10", recognise, open_cifar, close_cifar, picture, NULL};

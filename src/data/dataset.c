@@ -53,9 +53,7 @@ static cm_status make_fingerprint(cm_dataset *d)
     return CM_OK;
 }
 
-/* What a picture itself is to blame for.  Anything else (a file that cannot be opened or
- * read now, no memory) may be over the next time and stops the call. */
-static int is_damage(cm_status status)
+int cmi_dataset_is_damage(cm_status status)
 {
     return status == CM_ERR_FORMAT || status == CM_ERR_LIMIT || status == CM_ERR_UNSUPPORTED;
 }
@@ -71,9 +69,9 @@ static cm_status find_size(cm_dataset *d)
     if (cuts && d->o.width > 0 && d->o.height == 0) d->o.height = d->o.width;
     if (cuts && d->o.height != d->o.width)
         CM_FAIL(CM_ERR_ARGUMENT, "images of %d x %d: only squares are cut", d->o.height, d->o.width);
-    for (size_t i = 0; i < d->source->count && i < 1000 && is_damage(status); i++)
+    for (size_t i = 0; i < d->source->count && i < 1000 && cmi_dataset_is_damage(status); i++)
         status = d->source->kind->picture(d->source, i, d->o.channels, &p);
-    if (status != CM_OK && !is_damage(status)) return status;
+    if (status != CM_OK && !cmi_dataset_is_damage(status)) return status;
     if (status != CM_OK) CM_FAIL(status, "no picture of the set can be read; of the last: %s", cm_last_message());
     int32_t h = p.height, w = p.width;
     cmi_free(d->context, p.pixels);
@@ -139,6 +137,13 @@ void cmi_dataset_release(cm_dataset *d)
 
 /* --- one picture ------------------------------------------------------------------------ */
 
+const char *cmi_dataset_picture_name(const cm_dataset *d, size_t i, char *text, size_t size)
+{
+    (void)snprintf(text, size, "picture %zu%s%.200s", i, d->source->names ? ", " : "",
+                   d->source->names ? d->source->names[i] : "");
+    return text;
+}
+
 static cm_status as_it_is(const cm_dataset *d, size_t i, const cm_picture *p)
 {
     if (p->height == d->o.height && p->width == d->o.width) return CM_OK;
@@ -148,7 +153,7 @@ static cm_status as_it_is(const cm_dataset *d, size_t i, const cm_picture *p)
             d->o.height, d->o.width);
 }
 
-static cm_status cut(const cm_dataset *d, uint64_t position, size_t i, cm_picture *p)
+cm_status cmi_dataset_cut(const cm_dataset *d, uint64_t position, size_t i, cm_picture *p)
 {
     int32_t s = d->o.height;
     double u[3];
@@ -173,7 +178,7 @@ static cm_status try_picture(cm_dataset *d, uint64_t position, size_t i, const c
 {
     cm_picture p;
     CM_TRY(d->source->kind->picture(d->source, i, d->o.channels, &p));
-    cm_status status = cut(d, position, i, &p);
+    cm_status status = cmi_dataset_cut(d, position, i, &p);
     if (status == CM_OK) {
         const cm_view bytes = cmi_view_bytes(1, out->height, out->width, out->channels, p.pixels);
         cmi_view_copy(&bytes, out);
@@ -182,8 +187,7 @@ static cm_status try_picture(cm_dataset *d, uint64_t position, size_t i, const c
     return status;
 }
 
-/* Names a bad picture once. */
-static void note_bad(cm_dataset *d, size_t i)
+void cmi_dataset_note_bad(cm_dataset *d, size_t i)
 {
     char text[300];
     if (d->known_bad[i / 8] & 1 << i % 8) return;
@@ -202,8 +206,8 @@ static cm_status get_one(cm_dataset *d, uint64_t position, const cm_view *image,
         cm_status status = CM_ERR_FORMAT;
         if (!(d->known_bad[i / 8] & 1 << i % 8)) {
             status = try_picture(d, position, i, image);
-            if (status != CM_OK && (!is_damage(status) || d->o.stop_on_bad == CM_BAD_STOP)) return status;
-            if (status != CM_OK) note_bad(d, i);
+            if (status != CM_OK && (!cmi_dataset_is_damage(status) || d->o.stop_on_bad == CM_BAD_STOP)) return status;
+            if (status != CM_OK) cmi_dataset_note_bad(d, i);
         }
         if (status != CM_OK) continue;
         if (label) *label = d->labels ? d->labels[i] : -1;

@@ -30,6 +30,22 @@ cm_status cmi_dataset_get(cm_dataset *dataset, uint64_t position, const cm_view 
 /* Image i of n in epoch `epoch`: a permutation for each (seed, epoch). */
 uint64_t cmi_shuffled(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t n);
 
+/* What a picture itself is to blame for.  Anything else (a file that cannot be opened or
+ * read now, no memory) may be over the next time and stops a call. */
+int cmi_dataset_is_damage(cm_status status);
+/* Picture i, whatever its position, which has been found damaged: named in the log, once. */
+void cmi_dataset_note_bad(cm_dataset *dataset, size_t i);
+/* Picture i cut and scaled as at `position`; the caller frees its pixels. */
+cm_status cmi_dataset_cut(const cm_dataset *dataset, uint64_t position, size_t i, cm_picture *picture);
+/* "picture 7, a/b.png" or "picture 7" */
+const char *cmi_dataset_picture_name(const cm_dataset *dataset, size_t i, char *text, size_t size);
+
+/* check.c, pack.c: within the data set's call; the options are complete. */
+extern const cm_choice_list cmi_dataset_finding_choices;
+cm_status cmi_dataset_check(cm_dataset *dataset, const cm_dataset_check_options *options, cm_dataset_report *report);
+cm_status cmi_dataset_pack(cm_dataset *dataset, const char *path, const cm_dataset_pack_options *options,
+                           uint64_t *packed);
+
 /* colours.c: a warning when one channel is asked for and the pictures have colours. */
 cm_status cmi_dataset_look_for_colours(cm_dataset *dataset);
 

@@ -290,17 +290,30 @@ static void close_folder(cm_source *s)
     cmi_free(s->context, st);
 }
 
+static char *path_of(const cm_source *s, size_t i)
+{
+    return cmi_path_join(s->context, ((const state *)s->state)->root, s->paths[i] ? s->paths[i] : s->names[i]);
+}
+
+static cm_status bytes(cm_source *s, size_t i, unsigned char **data, size_t *size)
+{
+    char *path = path_of(s, i);
+    if (!path) return CM_ERR_MEMORY;
+    cm_status status = cmi_file_read(s->context, path, CM_PICTURE_FILE, data, size);
+    cmi_free(s->context, path);
+    return status;
+}
+
 static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *out)
 {
     unsigned char *data;
     size_t size;
-    char *path = cmi_path_join(s->context, ((state *)s->state)->root, s->paths[i] ? s->paths[i] : s->names[i]);
-    if (!path) return CM_ERR_MEMORY;
-    cm_status status = cmi_file_read(s->context, path, CM_PICTURE_FILE, &data, &size);
-    if (status == CM_OK) status = cmi_source_decode(s, path, data, size, channels, out);
+    CM_TRY(bytes(s, i, &data, &size));
+    char *path = path_of(s, i); /* for messages */
+    cm_status status = path ? cmi_source_decode(s, path, data, size, channels, out) : CM_ERR_MEMORY;
     cmi_free(s->context, data);
     cmi_free(s->context, path);
     return status;
 }
 
-const cm_source_kind cmi_source_folder = {"folder", recognise, open_folder, close_folder, picture};
+const cm_source_kind cmi_source_folder = {"folder", recognise, open_folder, close_folder, picture, bytes};

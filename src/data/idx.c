@@ -274,4 +274,4 @@ static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *o
     return CM_OK;
 }
 
-const cm_source_kind cmi_source_idx = {"idx", recognise, open_idx, close_idx, picture};
+const cm_source_kind cmi_source_idx = {"idx", recognise, open_idx, close_idx, picture, NULL};

@@ -31,6 +31,8 @@ void cmi_listing_end(cm_listing *l)
 {
     for (size_t i = 0; i < l->count; i++) free_entry(l->context, &l->entry[i]);
     free_entry(l->context, &l->json);
+    for (size_t i = 0; i < l->left_names; i++) cmi_free(l->context, l->left[i].name);
+    if (l->context) cmi_free(l->context, l->left);
     if (l->context) cmi_free(l->context, l->entry);
     memset(l, 0, sizeof *l);
 }
@@ -53,10 +55,22 @@ static void note(size_t *n, char *first, size_t size, const char *name)
 }
 #define NOTE(what, name) note(&(what).n, (what).first, sizeof(what).first, name)
 
+/* All names are kept, within bounds, for whoever asks for them. */
+static void keep_left_out(cm_listing *l, const char *name, cm_left_reason reason)
+{
+    if (l->left_all++ >= CM_LEFT_NAMES || l->failed != CM_OK) return;
+    cm_left_out *list = cmi_grown(l->context, l->left, sizeof *list, l->left_names, &l->left_capacity);
+    char *copy = list ? cmi_strdup(l->context, name) : NULL;
+    if (list) l->left = list;
+    if (copy) l->left[l->left_names++] = (cm_left_out){copy, reason};
+    else l->failed = CM_ERR_MEMORY;
+}
+
 void cmi_listing_skip_link(cm_listing *l, const char *path, int dangling)
 {
     if (dangling) NOTE(l->dangling, path);
     else NOTE(l->again, path);
+    keep_left_out(l, path, dangling ? CM_LEFT_LOST : CM_LEFT_AGAIN);
 }
 
 void cmi_listing_skip_system(cm_listing *l, const char *path)
@@ -90,10 +104,10 @@ static cm_status wanted(cm_listing *l, const cm_entry *e, int *yes)
         if (!*yes && kind == CM_NAME_PLAIN) note_foreign(l, e->name, head, got);
     }
     if (!*yes && ending >= 0) l->endings[ending]++;
-    if (!*yes && kind == CM_NAME_FORMAT) NOTE(l->format, e->name);
-    if (!*yes && (kind == CM_NAME_OTHER || kind == CM_NAME_PLAIN) && e->name[0] &&
-        e->name[strlen(e->name) - 1] != '/')
-        NOTE(l->other, e->name);
+    if (*yes || kind == CM_NAME_SYSTEM || !e->name[0] || e->name[strlen(e->name) - 1] == '/') return CM_OK;
+    if (kind == CM_NAME_FORMAT) NOTE(l->format, e->name);
+    if (kind == CM_NAME_OTHER || kind == CM_NAME_PLAIN) NOTE(l->other, e->name);
+    keep_left_out(l, e->name, kind == CM_NAME_FORMAT ? CM_LEFT_FORMAT : CM_LEFT_OTHER);
     return CM_OK;
 }
 
@@ -204,7 +218,7 @@ static void settle(cm_listing *l, cm_entry **sorted)
         cm_entry *e = sorted[i];
         int repeated = i + 1 < l->count && strcmp(e->name, sorted[i + 1]->name) == 0;
         if (!repeated && !e->target) continue;
-        if (repeated) NOTE(l->twice, e->name);
+        if (repeated) NOTE(l->twice, e->name), keep_left_out(l, e->name, CM_LEFT_TWICE);
         else cmi_listing_skip_link(l, e->name, 1);
         e->size = UINT64_MAX; /* marked; its name is still compared with the next one's */
     }
@@ -227,7 +241,12 @@ static cm_status hand_over(cm_listing *l, cm_source *s, cm_entry *const *order)
         s->bytes += e->size;
         e->name = e->path = NULL;
     }
-    return CM_OK;
+    s->left = l->left;
+    s->left_names = l->left_names;
+    s->left_all = l->left_all;
+    l->left = NULL;
+    l->left_names = 0;
+    return l->failed;
 }
 
 /* "37 .webp, 3 .gif and 5 others" */

@@ -32,6 +32,10 @@ typedef struct cm_listing {
     } system, format, other, dangling, again, twice;
     size_t endings[CM_NAME_ENDINGS];
     char foreign[200]; /* what the first file without an ending is, "" for none */
+    cm_left_out *left; /* the first of all that are left out, handed over to the source */
+    size_t left_names, left_capacity;
+    uint64_t left_all;
+    cm_status failed; /* to note one of them */
 } cm_listing;
 
 void cmi_listing_begin(cm_listing *listing, cm_context *context, const char *container, cm_head_fn head, void *user);

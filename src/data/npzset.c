@@ -107,4 +107,4 @@ static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *o
     return CM_OK;
 }
 
-const cm_source_kind cmi_source_npz = {"npz", recognise, open_npz, close_npz, picture};
+const cm_source_kind cmi_source_npz = {"npz", recognise, open_npz, close_npz, picture, NULL};

@@ -58,6 +58,8 @@ void cmi_source_close(cm_source *s)
     cmi_free(s->context, s->locations);
     cmi_free(s->context, s->sizes);
     cmi_free(s->context, s->labels);
+    for (size_t i = 0; i < s->left_names; i++) cmi_free(s->context, s->left[i].name);
+    cmi_free(s->context, s->left);
     cmi_free(s->context, s->dataset_json);
     cmi_free(s->context, s);
 }

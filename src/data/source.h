@@ -24,7 +24,23 @@ typedef struct cm_source_kind {
     /* Decodes picture i; channels 1 or 3 as wanted, by cmi_picture_to_gray where colour
      * is stored. */
     cm_status (*picture)(cm_source *source, size_t i, int32_t channels, cm_picture *out);
+    /* The file of picture i, in memory of the context; NULL where pictures are no files. */
+    cm_status (*bytes)(cm_source *source, size_t i, unsigned char **data, size_t *size);
 } cm_source_kind;
+
+/* Why a file of a folder or an archive is no picture of the set. */
+typedef enum cm_left_reason {
+    CM_LEFT_FORMAT, /* another picture format             */
+    CM_LEFT_OTHER,  /* no picture                         */
+    CM_LEFT_LOST,   /* a link that leads nowhere          */
+    CM_LEFT_AGAIN,  /* a link to what is listed anyway    */
+    CM_LEFT_TWICE   /* one of the same name comes later   */
+} cm_left_reason;
+typedef struct cm_left_out {
+    char *name;
+    cm_left_reason reason;
+} cm_left_out;
+enum { CM_LEFT_NAMES = 10000 }; /* that are kept at most */
 
 struct cm_source {
     cm_context *context;
@@ -39,6 +55,9 @@ struct cm_source {
     size_t json_folder;          /* bytes of every name that are the folder it lies in */
     uint64_t bytes;              /* of all pictures, for the fingerprint                 */
     int raw;                     /* 1: pixels are taken as they are, no crop             */
+    cm_left_out *left;           /* the first left_names of what was left out */
+    size_t left_names;
+    uint64_t left_all;
     void *state;
 };
 

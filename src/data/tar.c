@@ -240,13 +240,20 @@ static void close_tar(cm_source *s)
     cmi_free(s->context, st);
 }
 
+static cm_status bytes(cm_source *s, size_t i, unsigned char **data, size_t *size)
+{
+    *size = (size_t)s->sizes[i];
+    return fetch(s, s->names[i], (size_t)s->locations[i], *size, CM_PICTURE_FILE, data);
+}
+
 static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *out)
 {
     unsigned char *data;
-    CM_TRY(fetch(s, s->names[i], (size_t)s->locations[i], (size_t)s->sizes[i], CM_PICTURE_FILE, &data));
-    cm_status status = cmi_source_decode(s, s->names[i], data, (size_t)s->sizes[i], channels, out);
+    size_t size;
+    CM_TRY(bytes(s, i, &data, &size));
+    cm_status status = cmi_source_decode(s, s->names[i], data, size, channels, out);
     cmi_free(s->context, data);
     return status;
 }
 
-const cm_source_kind cmi_source_tar = {"tar", recognise, open_tar, close_tar, picture};
+const cm_source_kind cmi_source_tar = {"tar", recognise, open_tar, close_tar, picture, bytes};

@@ -59,15 +59,19 @@ static void close_zip(cm_source *s)
     cmi_free(s->context, st);
 }
 
+static cm_status bytes(cm_source *s, size_t i, unsigned char **data, size_t *size)
+{
+    return cmi_zip_read(((const state *)s->state)->zip, (size_t)s->locations[i], data, size);
+}
+
 static cm_status picture(cm_source *s, size_t i, int32_t channels, cm_picture *out)
 {
-    const state *st = s->state;
     unsigned char *data;
     size_t size;
-    CM_TRY(cmi_zip_read(st->zip, (size_t)s->locations[i], &data, &size));
+    CM_TRY(bytes(s, i, &data, &size));
     cm_status status = cmi_source_decode(s, s->names[i], data, size, channels, out);
     cmi_free(s->context, data);
     return status;
 }
 
-const cm_source_kind cmi_source_zip = {"zip", recognise, open_zip, close_zip, picture};
+const cm_source_kind cmi_source_zip = {"zip", recognise, open_zip, close_zip, picture, bytes};

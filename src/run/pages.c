@@ -1,6 +1,8 @@
 /* pages.c - see the header. */
 #include "run/pages.h"
 
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include <consistency/image.h>
@@ -54,18 +56,38 @@ static cm_status draw(const cm_pages *p, cm_model *model, const cm_model_info *i
     return status;
 }
 
-static cm_status write_page(cm_context *context, const cm_model_info *m, int32_t columns, size_t n,
+typedef struct {
+    const char *names[CM_PAGE_SIDE];
+    char numbers[CM_PAGE_SIDE][12];
+} column_names;
+
+/* Every column is a class: its name, or its number where it has none. */
+static void name_columns(const cm_model *model, const cm_model_info *m, int32_t columns, column_names *out)
+{
+    memset(out, 0, sizeof *out);
+    for (int32_t k = 0; k < columns && m->num_classes; k++) {
+        const int32_t label = k % m->num_classes;
+        (void)snprintf(out->numbers[k], sizeof out->numbers[k], "%d", label);
+        out->names[k] = cm_model_class_name(model, label);
+        if (!out->names[k]) out->names[k] = out->numbers[k];
+    }
+}
+
+static cm_status write_page(const cm_model *model, const cm_model_info *m, int32_t columns, size_t n,
                             const float *values, const char *path)
 {
+    cm_context *context = model->context;
+    column_names names;
     int32_t height, width;
     const cm_images images = cm_images_f32(n, m->channels, m->height, m->width, values);
     cm_image_write_options options = CM_IMAGE_WRITE_OPTIONS_INIT;
     options.overwrite = CM_OVERWRITE_YES;
-    CM_TRY(cm_image_grid_size(&images, columns, MARGIN, &height, &width));
+    name_columns(model, m, columns, &names);
+    CM_TRY(cm_image_named_grid_size(&images, columns, MARGIN, names.names, &height, &width));
     uint8_t *pixels = cmi_malloc(context, (size_t)height * (size_t)width, (size_t)m->channels);
     if (!pixels) return CM_ERR_MEMORY;
     const cm_images page = cm_images_u8(1, height, width, m->channels, pixels);
-    cm_status status = cm_image_grid(&images, columns, MARGIN, BACKGROUND, &page);
+    cm_status status = cm_image_named_grid(&images, columns, MARGIN, BACKGROUND, names.names, &page);
     if (status == CM_OK) status = cm_image_write(context, path, &page, &options);
     cmi_free(context, pixels);
     return status;
@@ -87,7 +109,7 @@ cm_status cmi_pages_draw(cm_pages *p, cm_model *model, int32_t rows, cm_progress
     float *images =
         cmi_calloc(model->context, n, (size_t)info.channels * (size_t)info.height * (size_t)info.width * 4);
     cm_status status = images ? draw(p, model, &info, &form, &s, n, images) : CM_ERR_MEMORY;
-    if (status == CM_OK) status = write_page(model->context, &info, form.columns, n, images, path);
+    if (status == CM_OK) status = write_page(model, &info, form.columns, n, images, path);
     cmi_free(model->context, images);
     p->spent += cmi_run_seconds() - began;
     p->row = (cmi_run_seconds() - began) / rows;

@@ -216,6 +216,29 @@ class DatasetInfo(Struct):
                 ("fingerprint", C.c_uint64), ("kind", C.c_char_p), ("classes_from", C.c_char_p)]
 
 
+DATASET_FOUND = C.CFUNCTYPE(None, C.c_void_p, C.c_int32, C.c_char_p)
+
+
+class DatasetCheckOptions(Struct):
+    _c_name = "cm_dataset_check_options"
+    _fields_ = [("struct_size", C.c_uint32), ("class_least", C.c_int32), ("progress", PROGRESS), ("progress_user", C.c_void_p),
+                ("found", DATASET_FOUND), ("found_user", C.c_void_p)]
+
+
+class DatasetReport(Struct):
+    _c_name = "cm_dataset_report"
+    _fields_ = [("struct_size", C.c_uint32), ("is_sound", C.c_int32), ("images", C.c_uint64), ("damaged", C.c_uint64),
+                ("left_out", C.c_uint64), ("duplicates", C.c_uint64), ("contradictions", C.c_uint64), ("enlarged", C.c_uint64),
+                ("gray", C.c_uint64), ("findings", C.c_uint64), ("least_height", C.c_int32), ("least_width", C.c_int32),
+                ("most_height", C.c_int32), ("most_width", C.c_int32)]
+
+
+class DatasetPackOptions(Struct):
+    _c_name = "cm_dataset_pack_options"
+    _fields_ = [("struct_size", C.c_uint32), ("form", C.c_int32), ("overwrite", C.c_int32), ("reserved", C.c_int32),
+                ("progress", PROGRESS), ("progress_user", C.c_void_p)]
+
+
 _i, _l, _d = C.c_int32, C.c_int64, C.c_double
 
 
@@ -351,7 +374,8 @@ class SearchOptions(Struct):
 
 
 STRUCTS: List[Any] = [ContextOptions, LoadOptions, Reader, SaveOptions, Condition, DenoiseOptions, LikelihoodOptions, ModelInfo, SamplerOptions,
-                      SampleOptions, SamplerInfo, DatasetOptions, DatasetInfo, TrainInputs, AverageOptions, OptionInfo, TrainReport, RunInfo, RunNeeds,
+                      SampleOptions, SamplerInfo, DatasetOptions, DatasetInfo, DatasetCheckOptions,
+                      DatasetReport, DatasetPackOptions, TrainInputs, AverageOptions, OptionInfo, TrainReport, RunInfo, RunNeeds,
                       RunReport, Images, ImageWriteOptions,
                       ImageReadOptions, EditOptions, EditMap, CheckpointOptions, CheckpointInfo, CheckpointCheckOptions,
                       CheckpointReport, FeaturesInfo, FeatureRows, LpipsInfo, LpipsOptions, SamplesOptions, StatisticsInfo, SubsetOptions, ScoreOptions, NeighbourOptions,
@@ -440,6 +464,8 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_sampler_edit": (C.c_int, [_p, C.POINTER(EditOptions), C.POINTER(EditMap), C.POINTER(Images),
                                   C.POINTER(Images), C.POINTER(Images)]),
     "cm_image_grid_size": (C.c_int, [C.POINTER(Images), _i32, _i32, _i32p, _i32p]),
+    "cm_image_named_grid_size": (C.c_int, [C.POINTER(Images), _i32, _i32, C.POINTER(C.c_char_p), _i32p, _i32p]),
+    "cm_image_named_grid": (C.c_int, [C.POINTER(Images), _i32, _i32, C.c_uint8, C.POINTER(C.c_char_p), C.POINTER(Images)]),
     "cm_image_grid": (C.c_int, [C.POINTER(Images), _i32, _i32, C.c_uint8, C.POINTER(Images)]),
     "cm_image_write_options_init": (None, [C.POINTER(ImageWriteOptions), _size]),
     "cm_image_write": (C.c_int, [_p, C.c_char_p, C.POINTER(Images), C.POINTER(ImageWriteOptions)]),
@@ -462,6 +488,12 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_dataset_class_name": (C.c_char_p, [_p, _i32]),
     "cm_dataset_read": (C.c_int, [_p, C.c_uint64, C.POINTER(Images), _i32p]),
     "cm_dataset_cancel": (None, [_p]),
+    "cm_dataset_class_counts": (C.c_int, [_p, _size, C.POINTER(C.c_uint64)]),
+    "cm_dataset_check_options_init": (None, [C.POINTER(DatasetCheckOptions), _size]),
+    "cm_dataset_report_init": (None, [C.POINTER(DatasetReport), _size]),
+    "cm_dataset_check": (C.c_int, [_p, C.POINTER(DatasetCheckOptions), C.POINTER(DatasetReport)]),
+    "cm_dataset_pack_options_init": (None, [C.POINTER(DatasetPackOptions), _size]),
+    "cm_dataset_pack": (C.c_int, [_p, C.c_char_p, C.POINTER(DatasetPackOptions), C.POINTER(C.c_uint64)]),
     "cm_model_create": (C.c_int, [_p, C.c_char_p, C.c_uint64, C.POINTER(_p)]),
     "cm_train_options_create": (C.c_int, [_p, C.POINTER(_p)]),
     "cm_train_options_copy": (C.c_int, [_p, C.POINTER(_p)]),
