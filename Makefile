@@ -99,9 +99,9 @@ TRAIN_C   := class_names averages distance perceptual_distance optim ema curricu
              option_rows settings settings_json settings_check presets learner learner_slice learner_weights trainer trainer_step trainer_data \
              state_parts state_save state_resume state_compare phema reconstruct
 METRICS_C := tiles weights_hash features features_file lpips samples statistics statistics_file frechet inception_score pairs neighbours kernel_distance subsets search
-RUN_C     := text memory files pages metric best options config inputs estimate run
+RUN_C     := text memory files pages metric best options config inputs estimate result run
 API_C     := base layout choices model denoise likelihood checkpoint sampler edit image image_coding dataset trainer train_options run metrics
-PROGRAMS  := cm-sample cm-edit cm-info cm-convert cm-train cm-eval
+PROGRAMS  := cm-sample cm-edit cm-info cm-convert cm-train cm-eval cm-data
 
 SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) \
            $(KERNELS_C:%=kernels/%) $(CONV_C:%=conv/%) $(ATTENTION_C:%=attention/%) $(OPS_C:%=ops/%) \
@@ -180,7 +180,7 @@ RPATH ?= -Wl,-rpath,'$$ORIGIN/../lib'
 JSON_LIBS := $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null || echo -ljansson)
 PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
                 $(shell $(PKG_CONFIG) --cflags jansson 2>/dev/null) $(CPPFLAGS) $(CFLAGS)
-SHARED_C := $(patsubst %,examples/%.c,cli cli_completion cli_values cli_progress cli_json cli_files listing output note sampling times given editing evaluating feature_files scoring ledger trials search_times search_curve plot pairs likelihood describing describing_json)
+SHARED_C := $(patsubst %,examples/%.c,cli cli_completion cli_values cli_progress cli_json cli_files listing output note sampling times given editing evaluating feature_files scoring ledger trials search_times search_curve plot pairs likelihood describing describing_json data_page)
 $(BUILD)/bin/cm-%: examples/%.c $(SHARED_C) $(wildcard examples/*.h include/*.h include/consistency/*.h) $(SHARED) $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(SHARED_C) -L$(BUILD)/lib -lconsistency $(JSON_LIBS) -lm \

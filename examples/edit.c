@@ -179,6 +179,7 @@ int main(int argc, char **argv)
 {
     static program p;
     cm_model *model = NULL;
+    char found[SAMPLING_PATH];
     p.c = (cli){.program = "cm-edit", .options = options, .n_options = N_OPTIONS, .argc = argc, .argv = argv};
     p.c.first = "inpaint colorize super-resolve stroke denoise interpolate";
     p.c.usage = "TASK MODEL [PICTURE...] [options]\n"
@@ -186,7 +187,8 @@ int main(int argc, char **argv)
     read_command(&p);
     cli_catch_signals();
     cm_status status = output_check_names(&p.out);
-    if (status == CM_OK) status = sampling_load(&p.s, &p.c, p.c.operands[1], &model, &p.info, NULL);
+    const char *path = sampling_path(&p.c, p.c.operands[1], p.values[QUIET] != NULL, found);
+    if (status == CM_OK) status = sampling_load(&p.s, &p.c, path, &model, &p.info, NULL);
     if (status == CM_OK) status = choose_page(&p, model);
     if (status == CM_OK) status = cm_sampler_create(model, &p.s.sampler, &p.sampler);
     if (status == CM_OK) status = run(&p);

@@ -267,12 +267,13 @@ static const char *class_text(const cm_model *model, int32_t label)
     return numbers[label];
 }
 
-/* Where every image of a column is of one class, its name stands over it. */
+/* Where every image of a column is of one class and another column of another, its name stands over it; not where
+ * images touch, which makes one picture of them. */
 static void name_columns(program *p, const cm_model *model)
 {
     output *o = &p->out;
     const size_t columns = (size_t)o->columns, n = p->s.n_cycle;
-    if (p->rows || !n || columns % n || !(o->names = calloc(columns, sizeof *o->names))) return;
+    if (p->rows || n < 2 || columns % n || !o->margin || !(o->names = calloc(columns, sizeof *o->names))) return;
     for (size_t i = 0; i < columns; i++) o->names[i] = class_text(model, p->s.cycle[i % n]);
 }
 
@@ -298,15 +299,17 @@ int main(int argc, char **argv)
 {
     static program p;
     cm_model *model = NULL, *below = NULL;
+    char found[SAMPLING_PATH];
     double load;
     p.c = (cli){.program = "cm-sample", .options = options, .n_options = N_OPTIONS, .argc = argc, .argv = argv};
     p.c.usage = "MODEL [options]\n"
                 "MODEL is a file or a folder of any format that is read: a native file, PyTorch's .pt, EDM's\n"
-                ".pkl, flax's msgpack, a folder of diffusers";
+                ".pkl, flax's msgpack, a folder of diffusers; or the directory of a run of cm-train";
     read_command(&p);
     cli_catch_signals();
     cm_status status = p.values[BENCH] ? CM_OK : output_check_names(&p.out);
-    if (status == CM_OK) status = sampling_load(&p.s, &p.c, p.c.operands[0], &model, &p.info, &load);
+    const char *path = sampling_path(&p.c, p.c.operands[0], p.values[QUIET] != NULL, found);
+    if (status == CM_OK) status = sampling_load(&p.s, &p.c, path, &model, &p.info, &load);
     if (status == CM_OK) choose_page(&p, model);
     if (status == CM_OK) status = begin_note(&p, model);
     if (status == CM_OK) status = sampling_load_below(&p.s, &p.c, &below);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 void sampling_init(sampling *s)
 {
@@ -102,6 +103,20 @@ static cm_status check_times(const sampling *s, const cli *c, const char *path, 
 size_t sampling_batch(const sampling *s)
 {
     return s->sampler.max_batch ? (size_t)s->sampler.max_batch : 16;
+}
+
+const char *sampling_path(const cli *c, const char *path, int quiet, char found[SAMPLING_PATH])
+{
+    struct stat st;
+    if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) return path;
+    const cm_status status = cm_run_model_path(NULL, path, found, SAMPLING_PATH);
+    if (status == CM_ERR_ARGUMENT) return path; /* a folder of another kind */
+    if (status != CM_OK) exit(cli_fail(c, status));
+    if (quiet) return found;
+    fprintf(stderr, "%s: ", c->program);
+    cli_print_text(stderr, found, 0);
+    fprintf(stderr, " is used\n");
+    return found;
 }
 
 cm_status sampling_load(const sampling *s, cli *c, const char *path, cm_model **model, cm_model_info *info,

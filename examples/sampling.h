@@ -29,6 +29,10 @@ void sampling_times(sampling *s, const cli *c);
 /* Images that are computed at a time. */
 size_t sampling_batch(const sampling *s);
 
+/* The file to load: of a run's directory the one that cm_run_model_path names, which is said on standard error unless
+ * `quiet`; anything else as it is.  `found` has room for it. */
+enum { SAMPLING_PATH = 4096 };
+const char *sampling_path(const cli *c, const char *path, int quiet, char found[SAMPLING_PATH]);
 /* The model with --config and --weights, for which --times has to be, and what it says of itself; *seconds is what
  * loading took, may be NULL.  The library's warnings are printed; `c` lives as long as the model. */
 cm_status sampling_load(const sampling *s, cli *c, const char *path, cm_model **model, cm_model_info *info,

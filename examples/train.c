@@ -191,7 +191,10 @@ static int execute(program *p, cm_run *run)
         fprintf(stderr,
                 "%s: the run in '%s' is finished: it has taken its %lld steps (--steps N with a larger N goes on)\n",
                 p->c.program, p->values[OUT], (long long)i.step);
-    if (i.is_finished) return CLI_OK;
+    if (i.is_finished) { /* killed before its end was written, or of a version that wrote none */
+        status = cm_run_execute(run, i.steps, NULL, NULL);
+        return status == CM_OK ? CLI_OK : cli_fail(&p->c, status);
+    }
     p->shown = cli_seconds();
     cli_catch_signals_for(run);
     status = cm_run_execute(run, i.steps, show, p);
@@ -209,6 +212,11 @@ static int execute(program *p, cm_run *run)
             "%s: %s was not evaluated: it takes more than %g %% of this run (--metric-every %lld evaluates it all "
             "the same)\n",
             p->c.program, i.metric, i.metric_share, (long long)i.steps);
+    if (status == CM_OK && !quiet) {
+        printf("the model is ");
+        cli_print_text(stdout, p->values[OUT], 0);
+        printf("/model.safetensors\n");
+    }
     if (status != CM_ERR_CANCELLED) return status == CM_OK ? CLI_OK : cli_fail(&p->c, status);
     if (!quiet)
         fprintf(stderr, "%s: stopped after step %lld; continue with --resume\n", p->c.program, (long long)i.step);

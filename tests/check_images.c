@@ -478,6 +478,40 @@ START_TEST(grids)
 }
 END_TEST
 
+/* Names stand above the grid, which is that of cm_image_grid, and nothing of them reaches the next column's. */
+START_TEST(named_grids)
+{
+    enum { SIDE = 16, MARGIN = 2, WIDTH = 2 * SIDE + 3 * MARGIN, HEIGHT = SIDE + 2 * MARGIN, MOST = 3 * 9 + MARGIN };
+    static uint8_t pixels[2 * SIDE * SIDE], plain[HEIGHT * WIDTH], page[(HEIGHT + MOST) * WIDTH];
+    const char *names[2] = {"cat", NULL};
+    int32_t h, w;
+    memset(pixels, 7, sizeof pixels);
+    cm_images images = cm_images_u8(2, SIDE, SIDE, 1, pixels), paper = cm_images_u8(1, HEIGHT, WIDTH, 1, plain);
+    OK(cm_image_grid(&images, 2, MARGIN, 100, &paper));
+    OK(cm_image_named_grid_size(&images, 2, MARGIN, NULL, &h, &w));
+    ck_assert(h == HEIGHT && w == WIDTH);
+    OK(cm_image_named_grid_size(&images, 2, MARGIN, names, &h, &w));
+    ck_assert(h == HEIGHT + 9 + MARGIN && w == WIDTH);
+    paper = cm_images_u8(1, h, w, 1, page);
+    OK(cm_image_named_grid(&images, 2, MARGIN, 100, names, &paper));
+    ck_assert_mem_eq(page + (9 + MARGIN) * WIDTH, plain, sizeof plain);
+    int ink = 0;
+    for (int i = 0; i < (9 + MARGIN) * WIDTH; i++) {
+        ck_assert(page[i] == 100 || (page[i] == 255 && i % WIDTH < SIDE + MARGIN));
+        ink += page[i] == 255;
+    }
+    ck_assert_int_eq(ink, 7 + 11 + 10); /* c, a and t as they are drawn */
+    names[1] = "a word without an end and \xc3\xbc";
+    OK(cm_image_named_grid_size(&images, 2, MARGIN, names, &h, &w));
+    ck_assert_int_eq(h, HEIGHT + MOST);
+    paper = cm_images_u8(1, h, w, 1, page);
+    OK(cm_image_named_grid(&images, 2, MARGIN, 200, names, &paper));
+    ck_assert_mem_ne(page + MOST * WIDTH, plain, sizeof plain); /* another background */
+    FAILS(cm_image_named_grid(&images, 2, MARGIN, 200, NULL, &paper), CM_ERR_SHAPE, "cm_image_named_grid: page");
+    FAILS(cm_image_named_grid_size(&images, 0, 1, names, &h, &w), CM_ERR_ARGUMENT, "cm_image_named_grid_size: 0");
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("images");
@@ -494,6 +528,7 @@ Suite *make_suite(void)
     tcase_add_test(t, coding_without_memory);
     tcase_add_test(t, u8_conversion);
     tcase_add_test(t, grids);
+    tcase_add_test(t, named_grids);
     suite_add_tcase(s, t);
     return s;
 }

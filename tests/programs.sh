@@ -1,5 +1,5 @@
 #!/bin/bash
-# programs.sh BUILD: cm-sample, cm-edit, cm-info, cm-convert, cm-eval and cm-train as a user types them: results, exit
+# programs.sh BUILD: cm-sample, cm-edit, cm-info, cm-convert, cm-eval, cm-data and cm-train as a user types them: results, exit
 # codes, messages, nothing half-written, Ctrl-C.
 bin=$1/bin
 dir=$(mktemp -d /tmp/cm-programs-XXXXXX)
@@ -13,6 +13,12 @@ expect 1 "(--force replaces it)" $bin/cm-sample $model -n 4 -o $dir/a.png
 expect 0 "a.png" $bin/cm-sample $model -n 4 -o $dir/a.png --force
 expect 0 "b.jpg" $bin/cm-sample $model --labels rows --columns 5 -n 20 -o $dir/b.jpg
 expect 0 "2 network evaluations" $bin/cm-sample $model --sigmas 80,0.821 -n 2 -o $dir/c.png
+# Names of classes stand over columns that have one each: 11 rows of pixels more; not where images touch, nor over one class.
+for way in "-l 1,2" "-l 1,2 --columns 1" "-l 1,2 --margin 0" "-l 7"; do $bin/cm-sample $model -n 4 --columns 2 $way -q --force -o "$dir/named$way.png"; done
+sizes=$(python3 -c 'if True:
+    import struct, sys
+    for path in sys.argv[1:]: print("%dx%d" % struct.unpack(">II", open(path, "rb").read(24)[16:]), end=" ")' "$dir/named-l 1,2.png" "$dir/named-l 1,2 --columns 1.png" "$dir/named-l 1,2 --margin 0.png" "$dir/named-l 7.png")
+[ "$sizes" = "70x81 36x138 64x64 70x70 " ] || fail "pages with names of classes are of $sizes"
 expect 0 "2 network evaluations" $bin/cm-sample $model --ts 0,22,39 --grid 40 -n 2 -o $dir/d.png
 expect 0 "5 network evaluations" $bin/cm-sample $teacher --method heun --steps 3 -n 2 -o $dir/e.png
 expect 0 '"nfe": 1' $bin/cm-sample $model -n 3 --images "$dir/i-%04d.png" --seed 9 --labels 3 --json
@@ -434,6 +440,15 @@ expect 0 "saved step 3" $t --out $dir/run --sample-every 2
 [ -f $dir/run/samples/step-000000002.png ] && [ -f $dir/run/config.json ] && [ "$(wc -l < $dir/run/log.jsonl)" = 3 ] || fail "the run directory lacks something"
 expect 0 "images/s" $bin/cm-sample $dir/run/checkpoints/step-000000003/ema-warmup-0.9.safetensors --steps 2 -n 2 -o $dir/run.png
 expect 0 "songunet" $bin/cm-info $dir/run/checkpoints/step-000000003/model.safetensors
+# The directory of a run is a model: its file at the end, the newest average of one that has not ended.
+cmp -s $dir/run/model.safetensors $dir/run/checkpoints/step-000000003/ema-warmup-0.9.safetensors || fail "model.safetensors is not the average"
+expect 0 "$dir/run/model.safetensors is used" $bin/cm-sample $dir/run --steps 2 -n 2 -o $dir/of_run.png
+$bin/cm-sample $dir/run/model.safetensors --steps 2 -n 2 -o $dir/of_file.png -q && cmp -s $dir/of_run.png $dir/of_file.png || fail "a run draws other images than its model"
+mv $dir/run/model.safetensors $dir/run.safetensors
+expect 0 "step-000000003/ema-warmup-0.9.safetensors is used" $bin/cm-sample $dir/run --steps 2 -n 2 -o $dir/of_run.png --force
+expect 0 "is finished" $bin/cm-train --out $dir/run --resume
+cmp -s $dir/run/model.safetensors $dir/run.safetensors || fail "--resume of a finished run does not write its model"
+expect 0 "stroke: 4 results" $bin/cm-edit stroke $dir/run $dir/set/1_1.png --fit crop -l 1 --sigma 3 --steps 1 -o $dir/of_edit.png
 # An objective whose batch counts pairs, 16 of an image: this step sees one of the 12 pictures.
 expect 0 "saved step 1" $bin/cm-train --data $dir/set --preset digits-cmt-30min --teacher $teacher --batch 16 --steps 1 --set anneal_begin=0 --out $dir/mid --no-estimate
 grep -q '"images": 16, "epoch": 0.0833333,' $dir/mid/log.jsonl || fail "the epoch of a run that counts pairs: $(cat $dir/mid/log.jsonl)"

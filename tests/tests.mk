@@ -126,6 +126,7 @@ check-scripts: all $(BUILD)/tests/make_weights $(BUILD)/tests/info_files $(BUILD
 	@bash tests/completion.sh $(BUILD)
 	@$(PYTHON) tests/reference.py $(BUILD)
 	@bash tests/searching.sh $(BUILD)
+	@bash tests/data_program.sh $(BUILD)
 	@$(INFO_FILES) tests/data/golden/checkpoints
 	@bash tests/install.sh "$(MAKE)" $(BUILD)
 	@$(PYTHON) tests/kill_resume.py $(BUILD) --trials 20 --steps 60 --stops 6

@@ -232,17 +232,17 @@ CM_API void cm_dataset_check_options_init(cm_dataset_check_options *options, siz
 
 typedef struct cm_dataset_report {
     uint32_t struct_size;
-    int32_t is_sound;          /* 1: no finding of the kinds up to CM_FINDING_SIZE                 */
-    uint64_t images;           /* pictures that can be read                                        */
-    uint64_t damaged;          /* and those that cannot                                            */
-    uint64_t left_out;         /* files of the folder or archive that are no pictures of the set;
-                                  hidden ones and those of a system do not count                   */
-    uint64_t duplicates;       /* pictures that are there before, by their pixels                  */
-    uint64_t contradictions;   /* of them, those with another class than the first                 */
-    uint64_t enlarged;         /* pictures with a side that is shorter than the images'            */
-    uint64_t gray;             /* pictures without a colour                                        */
-    uint64_t findings;         /* that `found` was called with                                     */
-    int32_t least_height;      /* of the pictures that can be read, as they are stored             */
+    int32_t is_sound;        /* 1: no finding of the kinds up to CM_FINDING_SIZE                 */
+    uint64_t images;         /* pictures that can be read                                        */
+    uint64_t damaged;        /* and those that cannot                                            */
+    uint64_t left_out;       /* files of the folder or archive that are no pictures of the set;
+                                hidden ones and those of a system do not count                   */
+    uint64_t duplicates;     /* pictures that are there before, by their pixels                  */
+    uint64_t contradictions; /* of them, those with another class than the first                 */
+    uint64_t enlarged;       /* pictures with a side that is shorter than the images'            */
+    uint64_t gray;           /* pictures without a colour                                        */
+    uint64_t findings;       /* that `found` was called with                                     */
+    int32_t least_height;    /* of the pictures that can be read, as they are stored             */
     int32_t least_width;
     int32_t most_height;
     int32_t most_width;
@@ -270,10 +270,10 @@ typedef enum cm_pack_form {
 
 typedef struct cm_dataset_pack_options {
     uint32_t struct_size;
-    int32_t form;      /* cm_pack_form; pictures that are no files (idx, CIFAR-10, npz) become PNG
-                          in any form, and IMAGES is an error for them                             */
-    int32_t overwrite; /* cm_overwrite                                                             */
-    int32_t reserved;  /* 0                                                                        */
+    int32_t form;            /* cm_pack_form; pictures that are no files (idx, CIFAR-10, npz) become PNG
+                                in any form, and IMAGES is an error for them                             */
+    int32_t overwrite;       /* cm_overwrite                                                             */
+    int32_t reserved;        /* 0                                                                        */
     cm_progress_fn progress; /* with the pictures done and in all; non-zero stops the call         */
     void *progress_user;
 } cm_dataset_pack_options;

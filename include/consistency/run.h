@@ -9,6 +9,8 @@
  *   samples/       step-NNNNNNNNN.png: pages of samples, each from the same seeds and classes
  *   checkpoints/   step-NNNNNNNNN: whole or not there; LATEST names the newest (cm_trainer_save)
  *   best.safetensors  where a metric is asked for: the weights whose samples were nearest so far
+ *   model.safetensors  at the end, the model to use: a copy of best.safetensors, else the first average,
+ *                  else the weights; it knows the names of the classes
  *   .lock          held while a run is at work here
  *
  * Every file appears whole or not at all, log.jsonl excepted, whose last line may be cut off by a
@@ -148,6 +150,12 @@ CM_API cm_status cm_run_options_load(cm_run_options *options, const char *direct
  * preset's network.  cm_run_create makes the same check.
  * Errors: ARGUMENT; IO, FORMAT and others of cm_model_load. */
 CM_API cm_status cm_run_options_check(cm_run_options *options);
+
+/* Which file of a run's directory to use: model.safetensors, best.safetensors or, of a run that has neither, the
+ * newest checkpoint's first average by name, or its weights.  path: of `size` bytes.  context: NULL means a private
+ * one. Errors: ARGUMENT: no directory of a run, NULL; IO: there is no checkpoint yet; LIMIT: `size` is too small;
+ * MEMORY. */
+CM_API cm_status cm_run_model_path(cm_context *context, const char *directory, char *path, size_t size);
 
 /* --- the run -------------------------------------------------------------------------------- */
 

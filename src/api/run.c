@@ -8,6 +8,7 @@
 #include "base/number.h"
 #include "base/options.h"
 #include "diffusion/model.h"
+#include "run/result.h"
 
 /* --- options -------------------------------------------------------------------------------- */
 
@@ -239,4 +240,24 @@ void cm_run_cancel(cm_run *run)
 cm_trainer *cm_run_trainer(cm_run *run)
 {
     return run ? run->trainer : NULL;
+}
+
+/* --- its directory -------------------------------------------------------------------------- */
+
+cm_status cm_run_model_path(cm_context *context, const char *directory, char *path, size_t size)
+{
+    enum { PATH = 4096 };
+    char found[PATH];
+    cm_context *owner;
+    if (path && size) path[0] = '\0';
+    if (!directory || !*directory || !path)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_run_model_path: directory or path is NULL or empty");
+    CM_TRY(cmi_context_retain(context, &owner));
+    cm_status status = cmi_result_find(owner, directory, found, sizeof found);
+    cm_context_free(owner);
+    CM_TRY(status);
+    if (strlen(found) >= size)
+        CM_FAIL(CM_ERR_LIMIT, "cm_run_model_path: the path takes %zu bytes, not %zu", strlen(found) + 1, size);
+    memcpy(path, found, strlen(found) + 1);
+    return CM_OK;
 }

@@ -78,7 +78,8 @@ cm_status cmi_run_check_directory(cm_context *context, const char *directory, co
 
 static int is_left(const char *name)
 {
-    static const char *const of[] = {"config.json.tmp-", "log.jsonl.tmp-", "best.safetensors.tmp-"};
+    static const char *const of[] = {"config.json.tmp-", "log.jsonl.tmp-", "best.safetensors.tmp-",
+                                     "model.safetensors.tmp-"};
     for (size_t i = 0; i < sizeof of / sizeof *of; i++)
         if (strncmp(name, of[i], strlen(of[i])) == 0) return 1;
     return 0;

@@ -9,6 +9,7 @@
 #include "diffusion/model.h"
 #include "io/directory.h"
 #include "run/files.h"
+#include "run/result.h"
 #include "train/objective.h"
 #include "train/trainer.h"
 
@@ -382,6 +383,7 @@ static cm_status finish(cm_run *r, cm_status status)
     const int stepped = r->last.step > r->first_step || !r->options->resume;
     const int cancelled = (atomic_load(&r->state) & CANCEL) != 0;
     if (stepped && !cancelled && r->saved_step != r->last.step) CM_TRY(save(r));
+    if (status == CM_OK && r->last.step >= r->options->n.steps) CM_TRY(cmi_result_write(r));
     if (status == CM_ERR_CANCELLED) CM_FAIL(status, "the run was stopped after step %lld", (long long)r->last.step);
     return CM_OK;
 }
@@ -397,6 +399,8 @@ cm_status cmi_run_loop(cm_run *r, int64_t until)
     r->began = r->saved_at = cmi_run_seconds();
     r->pages.spent = 0;
     if (r->metric) cmi_metric_clock(r->metric);
+    if (r->last.step >= r->options->n.steps && !cmi_result_is_there(r))
+        return cmi_result_write(r); /* killed before it */
     if (r->last.step >= until) return CM_OK;
     if (asked(r)) return finish(r, CM_ERR_CANCELLED);
     if (r->evaluated < r->last.step && r->last.step && is_due(r, r->pace.metric))

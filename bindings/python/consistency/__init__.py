@@ -710,9 +710,10 @@ def _bytes(n: int, channels: int, height: int, width: int) -> Tuple[CImages, Any
 
 
 def write_page(path: Path, images: Array, columns: Optional[int] = None, margin: int = 2, background: int = 128,
-               quality: int = 0, overwrite: bool = False, note: Optional[str] = None) -> None:
-    """Writes images (n x C x H x W in [-1, 1], or n x H x W x C bytes) as one PNG or JPEG.  note is a text that a PNG
-    keeps and read_note reads."""
+               quality: int = 0, overwrite: bool = False, names: Optional[Sequence[Optional[str]]] = None,
+               note: Optional[str] = None) -> None:
+    """Writes images (n x C x H x W in [-1, 1], or n x H x W x C bytes) as one PNG or JPEG.  names: what stands over each
+    of the columns, None or "" over one without a name.  note is a text that a PNG keeps and read_note reads."""
     name, options = _values.path(path), _write_options(quality, overwrite, note=note)
     margin, background = _values.size(margin, "margin"), _values.integer(background, "background", 0, 255)
     if len(_values.shape_of(images, "images")) < 3:
@@ -720,9 +721,12 @@ def write_page(path: Path, images: Array, columns: Optional[int] = None, margin:
     given = _values.images(images, "images", finite=False)
     across = math.isqrt(given.n - 1) + 1 if columns is None else _values.size(columns, "columns", 1)
     height, width = C.c_int32(), C.c_int32()
-    _check(lib.cm_image_grid_size(C.byref(given), across, margin, C.byref(height), C.byref(width)))
+    if names is not None and len(names) != across:
+        raise ValueError("names has %d entries, expected %d, one for each column" % (len(names), across))
+    heads = None if names is None else (C.c_char_p * across)(*[n and _values.text(n, "names") for n in names])
+    _check(lib.cm_image_named_grid_size(C.byref(given), across, margin, heads, C.byref(height), C.byref(width)))
     page, room = _bytes(1, given.channels, height.value, width.value)
-    _check(lib.cm_image_grid(C.byref(given), across, margin, background, C.byref(page)))
+    _check(lib.cm_image_named_grid(C.byref(given), across, margin, background, heads, C.byref(page)))
     _check(lib.cm_image_write(None, name, C.byref(page), C.byref(options)))
 
 

@@ -539,6 +539,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_run_options_json": (C.c_int, [_p, C.c_char_p, _size, C.POINTER(_size)]),
     "cm_run_options_read": (C.c_int, [_p, C.c_char_p]),
     "cm_run_options_load": (C.c_int, [_p, C.c_char_p]),
+    "cm_run_model_path": (C.c_int, [_p, C.c_char_p, C.c_char_p, _size]),
     "cm_run_options_check": (C.c_int, [_p]),
     "cm_run_create": (C.c_int, [_p, C.c_char_p, C.POINTER(_p)]),
     "cm_run_free": (None, [_p]),

@@ -195,6 +195,15 @@ class Run(Handle):
         with self._held() as handle:
             lib.cm_run_cancel(handle)
 
+    @staticmethod
+    def model_path(directory: Path) -> str:
+        """The file of a run's directory to use: model.safetensors where it has ended, else the best so far, else the newest
+        checkpoint's."""
+        name = _values.path(directory)
+        path = C.create_string_buffer(4096 + len(name))
+        _check(lib.cm_run_model_path(None, name, path, len(path)))
+        return os.fsdecode(path.value)
+
     def model(self, weights: Optional[str] = None, index: int = 0) -> Model:
         """A snapshot of the run's trainer: "ema" (average number index; the default where there is one), "online" or
         "target".  Error CM_ERR_STATE before the run has begun."""

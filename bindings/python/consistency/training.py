@@ -14,7 +14,8 @@ import time
 from contextlib import nullcontext
 from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple, Union
 
-from ._lib import DatasetInfo, DatasetOptions, OptionInfo, TRAIN, TrainInputs, TrainReport, choices, lib
+from ._lib import (DATASET_FOUND, PROGRESS, TRAIN, DatasetCheckOptions, DatasetInfo, DatasetOptions, DatasetPackOptions,
+                   DatasetReport, OptionInfo, TrainInputs, TrainReport, choices, lib)
 from . import Model, Path, _check, _condition, _context, _finish, _values
 from ._handle import Handle
 from ._interrupt import Interrupt, guarded
@@ -22,6 +23,7 @@ from ._values import Array
 
 _KINDS = ["integer", "real", "choice", "flag", "text"]
 _RULES = choices("label_rules")
+_FINDINGS = choices("dataset_findings")
 _WEIGHTS = ["online", "ema", "target"]
 
 
@@ -135,8 +137,61 @@ class Dataset(Handle):
         _check(status)
         return out, list(labels)
 
+    def class_counts(self) -> List[int]:
+        """The number of pictures of each class, damaged ones too; an empty list without classes."""
+        counts = (C.c_uint64 * self.num_classes)()
+        if self.num_classes:
+            with self._held() as handle:
+                _check(lib.cm_dataset_class_counts(handle, self.num_classes, counts))
+        return list(counts)
+
+    def check(self, class_least: int = 0, progress: Optional[Callable[[int, int], Any]] = None) -> Dict[str, Any]:
+        """Reads every picture: a dict with is_sound, what was counted (damaged, duplicates, ...) and findings, a list of
+        (kind, sentence).  class_least: pictures that a class needs (0: 20).  progress: a function (pictures done, total)
+        that may return a true value to stop."""
+        options, report = DatasetCheckOptions(), DatasetReport()
+        findings: List[Tuple[str, str]] = []
+        failure: List[BaseException] = []
+        lib.cm_dataset_check_options_init(C.byref(options), C.sizeof(options))
+        lib.cm_dataset_report_init(C.byref(report), C.sizeof(report))
+        options.class_least = _values.integer(class_least, "class_least", 0, 2**31 - 1)
+
+        def on_progress(_: Any, done: int, total: int) -> Any:
+            return progress and progress(done, total)
+
+        def on_found(_: Any, kind: int, text: bytes) -> None:
+            findings.append((_FINDINGS[kind], text.decode("utf-8", "replace")))
+
+        with Interrupt() as interrupt, self._held() as handle:
+            options.progress = PROGRESS(guarded(failure, interrupt, on_progress))
+            options.found = DATASET_FOUND(on_found)
+            status = lib.cm_dataset_check(handle, C.byref(options), C.byref(report))
+        _finish(status, failure)
+        result: Dict[str, Any] = {name: getattr(report, name) for name in report.names() if name != "struct_size"}
+        result.update(is_sound=bool(report.is_sound), findings=findings)
+        return result
+
+    def pack(self, path: Path, images: bool = False, overwrite: bool = False,
+             progress: Optional[Callable[[int, int], Any]] = None) -> int:
+        """Writes the set as one .tar archive, which is read fast; returns the number of pictures in it.  images: cut and
+        scaled as this set is, as PNG, instead of the files as they are.  progress: as of check()."""
+        options, packed = DatasetPackOptions(), C.c_uint64()
+        failure: List[BaseException] = []
+        lib.cm_dataset_pack_options_init(C.byref(options), C.sizeof(options))
+        options.form, options.overwrite = _values.flag(images, "images"), _values.flag(overwrite, "overwrite")
+        name = _values.path(path)
+
+        def on_progress(_: Any, done: int, total: int) -> Any:
+            return progress and progress(done, total)
+
+        with Interrupt() as interrupt, self._held() as handle:
+            options.progress = PROGRESS(guarded(failure, interrupt, on_progress))
+            status = lib.cm_dataset_pack(handle, name, C.byref(options), C.byref(packed))
+        _finish(status, failure)
+        return packed.value
+
     def cancel(self) -> None:
-        """Stops a running read(), or a trainer's run() over this set, from another thread."""
+        """Stops a running read(), check() or pack(), or a trainer's run() over this set, from another thread."""
         with self._held() as handle:
             lib.cm_dataset_cancel(handle)
 
