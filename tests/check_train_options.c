@@ -1,4 +1,5 @@
 /* Training options: refused, by name, read back, in JSON, without memory; numbers that look like mistakes. */
+#include "train/option_rows.h"
 #include "support/suite.h"
 
 #include <jansson.h>
@@ -253,6 +254,53 @@ START_TEST(options_by_name)
 }
 END_TEST
 
+/* Schedules in shares of the run follow its steps, in any order, until they get a number. */
+START_TEST(shares_of_the_steps)
+{
+    static const char *const counted[] = {"warmup_steps",  "lr_decay_steps",  "anneal_begin",  "anneal_end",
+                                        "distill_steps", "ect_stage_steps", "tangent_warmup"};
+    const cm_option_row *row;
+    cm_train_options *o;
+    int shares = 0;
+    for (size_t i = 0; (row = cmi_option_row_at(i)); i++)
+        if (cmi_option_share(row) >= 0) ck_assert_int_eq(cmi_option_share(row), shares++);
+    ck_assert_int_eq(shares, CM_STEP_SHARES);
+    OK(cm_train_options_create(NULL, &o));
+    for (size_t i = 0; i < CM_STEP_SHARES; i++) {
+        OK(cm_train_options_set(o, "steps", "1000"));
+        OK(cm_train_options_set(o, counted[i], "60%"));
+        check_text(o, counted[i], "600");
+        OK(cm_train_options_set(o, "steps", "7"));
+        check_text(o, counted[i], "4");
+        OK(cm_train_options_set_number(o, "steps", 50));
+        check_text(o, counted[i], "30");
+        FAILS(cm_train_options_set(o, counted[i], "101%"), CM_ERR_ARGUMENT, "up to 100%");
+        FAILS(cm_train_options_set(o, counted[i], "0%"), CM_ERR_ARGUMENT, "above 0%");
+        FAILS(cm_train_options_set(o, counted[i], "%"), CM_ERR_ARGUMENT, "share of the steps");
+        FAILS(cm_train_options_set(o, counted[i], "6 0%"), CM_ERR_ARGUMENT, "share of the steps");
+        check_text(o, counted[i], "30");
+        OK(cm_train_options_set(o, counted[i], "12"));
+        OK(cm_train_options_set(o, "steps", "1000"));
+        check_text(o, counted[i], "12");
+    }
+    FAILS(cm_train_options_set(o, "batch", "5%"), CM_ERR_ARGUMENT, "batch is '5%', expected a number");
+    OK(cm_train_options_set(o, "distill_steps", "1%"));
+    OK(cm_train_options_set(o, "steps", "3"));
+    check_text(o, "distill_steps", "1"); /* its least value */
+    OK(cm_train_options_preset(o, "digits-sct-30min"));
+    check_text(o, "steps", "3500");
+    check_text(o, "warmup_steps", "200");
+    check_text(o, "anneal_begin", "2100");
+    check_text(o, "tangent_warmup", "700");
+    OK(cm_train_options_set(o, "steps", "350"));
+    check_text(o, "warmup_steps", "20");
+    check_text(o, "anneal_begin", "210");
+    check_text(o, "anneal_end", "350");
+    check_text(o, "tangent_warmup", "70");
+    cm_train_options_free(o);
+}
+END_TEST
+
 /* JSON's true and false are values of a flag alone. */
 START_TEST(options_from_json)
 {
@@ -431,6 +479,7 @@ Suite *make_suite(void)
     tcase_add_test(t, texts_are_exact);
     tcase_add_test(t, options_are_read_back);
     tcase_add_test(t, options_by_name);
+    tcase_add_test(t, shares_of_the_steps);
     tcase_add_test(t, options_from_json);
     tcase_add_test(t, json_without_memory);
     tcase_add_test(t, suspicious_numbers_are_named);

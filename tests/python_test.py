@@ -784,6 +784,33 @@ class Training(unittest.TestCase):
         self.assertRaises(ValueError, cm.read_image, folder + "rgba.png", size=(4, 5))
         self.assertRaises(ValueError, cm.read_image, folder + "rgba.png", channels=4)
 
+    def test_whole_sets(self):
+        with tempfile.TemporaryDirectory() as d:
+            for i in range(4):
+                os.makedirs("%s/set/%s" % (d, "ab"[i % 2]), exist_ok=True)
+                cm.write_page("%s/set/%s/%d.png" % (d, "ab"[i % 2], i), [[[[i / 9] * 8] * 8]], margin=0)
+            with open(d + "/set/a/9.png", "wb") as f:
+                f.write(b"\x89PNG\r\n\x1a\n broken")
+            with cm.Dataset(d + "/set", channels=1) as data:
+                self.assertEqual(data.class_counts(), [3, 2])
+                r = data.check(class_least=2)
+                self.assertEqual((r["is_sound"], r["images"], r["damaged"]), (False, 4, 1))
+                self.assertEqual([kind for kind, _ in r["findings"]], ["damaged"])
+                self.assertIn("a/9.png", r["findings"][0][1])
+                self.assertRaises(cm.Error, data.check, progress=lambda done, total: done == 2)
+                self.assertRaisesRegex(ValueError, "class_least", data.check, class_least=-1)
+                with self.assertLogs("consistency", logging.WARNING):
+                    self.assertEqual(data.pack(d + "/set.tar"), 4)
+                self.assertRaises(cm.Error, data.pack, d + "/set.tar")
+                self.assertEqual(data.pack(d + "/set.tar", overwrite=True), 4)
+            with cm.Dataset(d + "/set.tar", channels=1) as data:
+                self.assertEqual((data.classes, data.class_counts(), data.bad), (["a", "b"], [2, 2], 0))
+            cm.write_page(d + "/page.png", [[[[0.0] * 16] * 16]] * 2, columns=2, names=["a", None])
+            self.assertEqual(tuple(cm.read_image(d + "/page.png").shape)[-2:], (20 + 11, 38))
+            self.assertRaisesRegex(ValueError, "names has 1 entries, expected 2", cm.write_page, d + "/page2.png",
+                                   [[[[0.0] * 16] * 16]] * 2, columns=2, names=["a"])
+            self.assertRaisesRegex(cm.Error, "no directory of a run", cm.Run.model_path, d)
+
     def test_data(self):
         with cm.Dataset(self.dir.name, channels=1, shuffle=False) as d:
             self.assertEqual((len(d), d.image_shape, d.classes, d.kind, d.bad), (12, (1, 32, 32), ["a", "b"], "folder", 0))

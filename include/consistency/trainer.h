@@ -367,6 +367,11 @@ enum { CM_MAX_EMAS = 8 };
  *   debug             ""              text.  Settings for tests, which may change with any version, as
  *                                     KEY=NUMBER with commas between them: bf16_tile, bf16_emulate.
  *
+ * Options that count steps of a schedule (warmup_steps, lr_decay_steps, anneal_begin, anneal_end, distill_steps,
+ * ect_stage_steps, tangent_warmup) take a share of the run too, as "60%": above 0 % and up to 100 %, rounded to whole
+ * steps.  It holds for whatever "steps" comes to be, before or after it, until the option gets a number.  Read back
+ * (cm_train_options_get, JSON) it is the number of steps.
+ *
  * Threads: calls that only read (get, json, check, copy, cm_trainer_create) may run at the same time; a call that
  * changes the options must be the only one on them.  A trainer copies what it needs. */
 typedef struct cm_train_options cm_train_options;

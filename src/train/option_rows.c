@@ -104,6 +104,7 @@ static const cm_choice_list precisions = {"precisions", cmi_precision_choice};
 #define SHARED CM_ROW_SHARED
 #define COURSE CM_ROW_COURSE
 #define AUTO CM_ROW_AUTO
+#define SHARE CM_ROW_SHARE
 
 #define ROW(member, kind, store, low, high, usual, choices, flags, about)                                            \
     {                                                                                                                \
@@ -149,12 +150,12 @@ static const cm_option_row rows[] = {
          "Decay of the weights: apart from the gradient with adamw, added to it with the others."),
     REAL(grad_clip, 0, 1e30, 0, SHARED | COURSE, "Largest norm of the gradient; 0: not clipped."),
     CHOICE(clip_rule, cmi_clip_rule_choices, CM_CLIP_RULE_TORCH, SHARED | COURSE, "How a gradient is clipped."),
-    STEPS(warmup_steps, 0, 0, SHARED | COURSE, "Steps in which the learning rate rises linearly to lr."),
-    STEPS(lr_decay_steps, 0, 0, SHARED | COURSE,
+    STEPS(warmup_steps, 0, 0, SHARED | COURSE | SHARE, "Steps in which the learning rate rises linearly to lr."),
+    STEPS(lr_decay_steps, 0, 0, SHARED | COURSE | SHARE,
           "Step from which the learning rate falls with the root of the steps, as EDM2's does: "
           "lr / sqrt(max(k / lr_decay_steps, 1)) in step k; 0: it does not."),
-    STEPS(anneal_begin, 0, 0, SHARED | COURSE, "Step from which the learning rate falls linearly."),
-    STEPS(anneal_end, 0, 0, SHARED | COURSE, "Step at which it has fallen; 0: it stays as it is."),
+    STEPS(anneal_begin, 0, 0, SHARED | COURSE | SHARE, "Step from which the learning rate falls linearly."),
+    STEPS(anneal_end, 0, 0, SHARED | COURSE | SHARE, "Step at which it has fallen; 0: it stays as it is."),
     REAL(lr_final, 0, 1, 0, SHARED | COURSE, "The factor of lr at the end of annealing."),
     FLAG(anneal_stages, 0, COURSE,
          "1: the learning rate falls to lr_final times lr within every stage and begins anew with the next."),
@@ -180,7 +181,7 @@ static const cm_option_row rows[] = {
     CHOICE(scales_mode, cmi_scales_choices, CM_SCALES_FIXED, COURSE, "How the number N of time points changes."),
     INT(start_scales, 2, 1 << 20, 18, COURSE, "N at the beginning, s0."),
     INT(end_scales, 2, 1 << 20, 18, COURSE, "N at the end, s1."),
-    STEPS(distill_steps, 1, 1000, COURSE, "Steps of a stage of progressive distillation."),
+    STEPS(distill_steps, 1, 1000, COURSE | SHARE, "Steps of a stage of progressive distillation."),
     CHOICE(mu_mode, cmi_mu_choices, CM_MU_FIXED, COURSE, "How the rate of the target network changes."),
     REAL(mu, 0, 1, 0, COURSE,
          "Rate of the target network's average, mu or mu0; 0: the target has the weights that learn."),
@@ -190,7 +191,7 @@ static const cm_option_row rows[] = {
     REAL(ect_k, 0, 1e6, 8, COURSE, "The height k of the mapping sigmoid."),
     REAL(ect_b, 0, 1e6, 1, COURSE, "The steepness b of the mapping sigmoid."),
     INT(ect_stages, 1, 1000, 8, COURSE, "Stages of the mapping."),
-    STEPS(ect_stage_steps, 0, 0, COURSE | AUTO, "Steps of a stage; auto: steps / ect_stages."),
+    STEPS(ect_stage_steps, 0, 0, COURSE | AUTO | SHARE, "Steps of a stage; auto: steps / ect_stages."),
     INT(ect_first_stage, 0, 1000, 0, COURSE, "The stage that the run begins with."),
     CHOICE(pair_weighting, cmi_pair_weighting_choices, CM_PAIR_GAP, COURSE,
            "Weight of the loss between the levels t and r."),
@@ -214,7 +215,7 @@ static const cm_option_row rows[] = {
     CHOICE(tangent_norm, cmi_tangent_norm_choices, CM_TANGENT_NORM_L2, COURSE,
            "The norm |g| by which the tangent g of sCM is divided."),
     REAL(tangent_c, 0, 1e6, 0.1, COURSE, "The constant c in g / (|g| + c)."),
-    STEPS(tangent_warmup, 0, 10000, COURSE,
+    STEPS(tangent_warmup, 0, 10000, COURSE | SHARE,
           "Steps in which the share of the derivative in the tangent of sCM rises from 0 to 1."),
     CHOICE(weight_net, cmi_weight_net_choices, CM_WEIGHT_NET_FOURIER, COURSE,
            "The adaptive weight of the loss of sCM, where the default is fourier, and of edm; it is trained with the "
@@ -282,6 +283,14 @@ const cm_option_row *cmi_option_row_find(const char *name)
     for (size_t i = 0; i < ROWS; i++)
         if (strcmp(rows[i].name, name) == 0) return &rows[i];
     return NULL;
+}
+
+int cmi_option_share(const cm_option_row *row)
+{
+    int k = 0;
+    if (!(row->flags & CM_ROW_SHARE)) return -1;
+    for (const cm_option_row *r = rows; r < row; r++) k += (r->flags & CM_ROW_SHARE) != 0;
+    return k;
 }
 
 /* --- values ------------------------------------------------------------------------------ */

@@ -20,7 +20,8 @@ typedef enum cm_option_store {
 enum {
     CM_ROW_SHARED = 1, /* every objective reads it; else those whose rows name it      */
     CM_ROW_COURSE = 2, /* decides the course of training, so that a resume compares it */
-    CM_ROW_AUTO = 4    /* "auto" is a value: 0 of an integer, -1 of a real              */
+    CM_ROW_AUTO = 4,   /* "auto" is a value: 0 of an integer, -1 of a real              */
+    CM_ROW_SHARE = 8   /* a share of the steps of the run, as "60%", is one too         */
 };
 
 /* `low` of a number that has to be above 0. */
@@ -37,6 +38,8 @@ typedef struct cm_option_row {
     const char *about; /* one sentence */
 } cm_option_row;
 
+/* Of the rows with CM_ROW_SHARE: which place of cm_train_settings.shares is the row's; -1 for others. */
+int cmi_option_share(const cm_option_row *row);
 /* Row i; NULL past the end.  Row 0 is "objective". */
 const cm_option_row *cmi_option_row_at(size_t index);
 /* By name; NULL when there is none. */

@@ -133,72 +133,79 @@ static const cm_preset presets[] = {
     {"smoke", "a tiny network, a few seconds: is everything in place?", OURS,
      "objective=edm batch=16 steps=20 lr=0.001 ema=warmup:0.9", TINY},
     {"digits-teacher-30min", "diffusion model of 32x32 digits, about half an hour on two cores", OURS,
-     "objective=edm batch=64 steps=5000 optimizer=adam lr=0.001 warmup_steps=200 anneal_begin=3000 anneal_end=5000 "
+     "objective=edm batch=64 steps=5000 optimizer=adam lr=0.001 warmup_steps=4% anneal_begin=60% anneal_end=100% "
      "lr_final=0.02 grad_clip=1 ema=warmup:0.999",
      DIGITS},
     {"digits-ect-30min", "consistency tuning of that teacher (--init), about half an hour", OURS,
-     "objective=ect batch=64 steps=5000 lr=0.0004 warmup_steps=200 anneal_begin=3000 anneal_end=5000 lr_final=0.02 "
+     "objective=ect batch=64 steps=5000 lr=0.0004 warmup_steps=4% anneal_begin=60% anneal_end=100% lr_final=0.02 "
      "grad_clip=1 huber_c=0.1728 ema=warmup:0.999",
      DIGITS},
     {"digits-cd-30min", "consistency distillation of that teacher (--teacher)", OURS,
-     "objective=cd batch=64 steps=4000 lr=0.0004 warmup_steps=200 anneal_begin=2400 anneal_end=4000 lr_final=0.02 "
+     "objective=cd batch=64 steps=4000 lr=0.0004 warmup_steps=5% anneal_begin=60% anneal_end=100% lr_final=0.02 "
      "grad_clip=1 distance=pseudo-huber huber_c=0.1728 start_scales=18 mu=0 ema=warmup:0.999",
      DIGITS},
     {"digits-ct-30min", "consistency training from nothing: far from done in half an hour, see digits-ict-30min",
      OURS,
-     "objective=ct batch=64 steps=6000 lr=0.0004 warmup_steps=200 anneal_begin=3600 anneal_end=6000 lr_final=0.02 "
+     "objective=ct batch=64 steps=6000 lr=0.0004 warmup_steps=3.3333% anneal_begin=60% anneal_end=100% lr_final=0.02 "
      "grad_clip=1 distance=pseudo-huber huber_c=0.1728 start_scales=2 end_scales=80 ema=warmup:0.999",
      DIGITS},
     {"digits-ict-30min", "improved consistency training from nothing", OURS,
-     "objective=ict batch=64 steps=6000 lr=0.0004 warmup_steps=200 anneal_begin=3600 anneal_end=6000 lr_final=0.02 "
+     "objective=ict batch=64 steps=6000 lr=0.0004 warmup_steps=3.3333% anneal_begin=60% anneal_end=100% "
+     "lr_final=0.02 "
      "grad_clip=1 huber_c=0.1728 start_scales=10 end_scales=160 ema=warmup:0.999",
      DIGITS},
     {"digits-cmt-30min", "mid-training on the trajectories of that teacher (--teacher)", OURS,
-     "objective=cmt batch=64 steps=4000 lr=0.0004 warmup_steps=200 anneal_begin=2400 anneal_end=4000 lr_final=0.02 "
+     "objective=cmt batch=64 steps=4000 lr=0.0004 warmup_steps=5% anneal_begin=60% anneal_end=100% lr_final=0.02 "
      "grad_clip=1 huber_c=0.1728 ema=warmup:0.999",
      DIGITS},
     {"digits-tcm-30min", "truncated consistency of that teacher's weights (--init), the first stage", OURS,
-     "objective=tcm batch=64 steps=5000 lr=0.0004 warmup_steps=200 anneal_begin=3000 anneal_end=5000 lr_final=0.02 "
+     "objective=tcm batch=64 steps=5000 lr=0.0004 warmup_steps=4% anneal_begin=60% anneal_end=100% lr_final=0.02 "
      "grad_clip=1 huber_c=0.1728 ect_stages=8 ema=warmup:0.999",
      DIGITS},
     {"digits-tcm2-30min", "the second stage (--teacher is a model of digits-tcm-30min or digits-ect-30min)", OURS,
-     "objective=tcm2 batch=64 steps=4000 lr=0.0002 warmup_steps=200 anneal_begin=2400 anneal_end=4000 lr_final=0.02 "
+     "objective=tcm2 batch=64 steps=4000 lr=0.0002 warmup_steps=5% anneal_begin=60% anneal_end=100% lr_final=0.02 "
      "grad_clip=1 huber_c=0.1728 ect_first_stage=7 ect_stages=1 ema=warmup:0.999",
      DIGITS},
     {"digits-ccd-30min", "consistency distillation of that teacher in continuous time (--teacher)", OURS,
-     "objective=ccd batch=64 steps=3000 lr=0.0001 warmup_steps=200 anneal_begin=1800 anneal_end=3000 lr_final=0.02 "
+     "objective=ccd batch=64 steps=3000 lr=0.0001 warmup_steps=6.6667% anneal_begin=60% anneal_end=100% "
+     "lr_final=0.02 "
      "grad_clip=1 ema=warmup:0.999",
      DIGITS},
     {"digits-cct-30min", "consistency training in continuous time from that teacher's weights (--init)", OURS,
-     "objective=cct batch=64 steps=3500 lr=0.0001 warmup_steps=200 anneal_begin=2100 anneal_end=3500 lr_final=0.02 "
+     "objective=cct batch=64 steps=3500 lr=0.0001 warmup_steps=5.7143% anneal_begin=60% anneal_end=100% "
+     "lr_final=0.02 "
      "grad_clip=1 ema=warmup:0.999",
      DIGITS},
     {"digits-sct-30min", "sCT from that teacher's weights (--init)", OURS,
-     "objective=sct batch=64 steps=3500 lr=0.0004 warmup_steps=200 anneal_begin=2100 anneal_end=3500 lr_final=0.02 "
-     "grad_clip=1 tangent_warmup=700 ema=warmup:0.999",
+     "objective=sct batch=64 steps=3500 lr=0.0004 warmup_steps=5.7143% anneal_begin=60% anneal_end=100% "
+     "lr_final=0.02 "
+     "grad_clip=1 tangent_warmup=20% ema=warmup:0.999",
      DIGITS},
     {"digits-scd-30min", "sCD of that teacher (--teacher)", OURS,
-     "objective=scd batch=64 steps=3000 lr=0.0004 warmup_steps=200 anneal_begin=1800 anneal_end=3000 lr_final=0.02 "
-     "grad_clip=1 tangent_warmup=600 ema=warmup:0.999",
+     "objective=scd batch=64 steps=3000 lr=0.0004 warmup_steps=6.6667% anneal_begin=60% anneal_end=100% "
+     "lr_final=0.02 "
+     "grad_clip=1 tangent_warmup=20% ema=warmup:0.999",
      DIGITS},
     {"digits-dscd-30min", "the same by steps of the teacher (--teacher)", OURS,
-     "objective=dscd batch=64 steps=3000 lr=0.0004 warmup_steps=200 anneal_begin=1800 anneal_end=3000 lr_final=0.02 "
-     "grad_clip=1 tangent_warmup=600 ema=warmup:0.999",
+     "objective=dscd batch=64 steps=3000 lr=0.0004 warmup_steps=6.6667% anneal_begin=60% anneal_end=100% "
+     "lr_final=0.02 "
+     "grad_clip=1 tangent_warmup=20% ema=warmup:0.999",
      DIGITS},
     {"digits-meanflow-30min", "MeanFlow from nothing: a network of two times", OURS,
-     "objective=meanflow batch=64 steps=3500 lr=0.001 warmup_steps=200 anneal_begin=2100 anneal_end=3500 "
+     "objective=meanflow batch=64 steps=3500 lr=0.001 warmup_steps=5.7143% anneal_begin=60% anneal_end=100% "
      "lr_final=0.02 grad_clip=1 ema=warmup:0.999",
      DIGITS_FLOW},
     {"digits-soflow-30min", "SoFlow from nothing, of the same network", OURS,
-     "objective=soflow batch=64 steps=4400 lr=0.001 warmup_steps=200 anneal_begin=2640 anneal_end=4400 "
+     "objective=soflow batch=64 steps=4400 lr=0.001 warmup_steps=4.5455% anneal_begin=60% anneal_end=100% "
      "lr_final=0.02 grad_clip=1 ema=warmup:0.999",
      DIGITS_FLOW},
     {"cifar10-3h", "diffusion model of 32x32 colour pictures in 10 classes: first half of three hours", OURS,
-     "objective=edm batch=64 steps=7000 optimizer=adam lr=0.001 warmup_steps=200 anneal_begin=4200 anneal_end=7000 "
+     "objective=edm batch=64 steps=7000 optimizer=adam lr=0.001 warmup_steps=2.8571% anneal_begin=60% "
+     "anneal_end=100% "
      "lr_final=0.02 grad_clip=1 flip=0.5 ema=warmup:0.999",
      CIFAR_SMALL},
     {"cifar10-ect-3h", "consistency tuning of that model (--init): second half", OURS,
-     "objective=ect batch=64 steps=5000 lr=0.0004 warmup_steps=200 anneal_begin=3000 anneal_end=5000 lr_final=0.02 "
+     "objective=ect batch=64 steps=5000 lr=0.0004 warmup_steps=4% anneal_begin=60% anneal_end=100% lr_final=0.02 "
      "grad_clip=1 flip=0.5 huber_c=0.2993 ema=warmup:0.999",
      CIFAR_SMALL},
 

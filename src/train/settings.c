@@ -74,12 +74,39 @@ static void put(cm_train_settings *s, const cm_option_row *row, double value)
     s->threads = before.threads, s->batch = before.batch, s->seed = before.seed, s->steps = before.steps;
 }
 
+/* Numbers that were given as shares of the steps. */
+static void put_shares(cm_train_settings *s)
+{
+    const cm_option_row *row;
+    for (size_t i = 0; (row = cmi_option_row_at(i)); i++) {
+        const int k = cmi_option_share(row);
+        const double value = k < 0 ? 0 : floor(s->shares[k] * (double)s->steps + 0.5);
+        if (k >= 0 && s->shares[k] > 0) cmi_option_put(row, s, value < row->low ? row->low : value);
+    }
+}
+
 static cm_status set_number(cm_train_settings *s, const cm_option_row *row, double value, const char *text)
 {
     if (row->kind != CM_OPTION_REAL && value != floor(value))
         CM_FAIL(CM_ERR_ARGUMENT, "%s is %.64s, expected a whole number", row->name, text);
     CM_TRY(cmi_option_check_range(row, value));
     put(s, row, value);
+    if (cmi_option_share(row) >= 0) s->shares[cmi_option_share(row)] = 0;
+    put_shares(s);
+    return CM_OK;
+}
+
+/* "60%" of the steps, whatever they come to be. */
+static cm_status set_share(cm_train_settings *s, const cm_option_row *row, const char *value)
+{
+    char number[CM_NUMBER_SIZE];
+    double v;
+    (void)snprintf(number, sizeof number, "%.*s", (int)strlen(value) - 1, value);
+    if (strlen(value) > sizeof number || !cmi_number_read(number, &v) || !(v > 0 && v <= 100))
+        CM_FAIL(CM_ERR_ARGUMENT, "%s is '%.64s', expected a share of the steps above 0%% and up to 100%%", row->name,
+                value);
+    s->shares[cmi_option_share(row)] = v / 100;
+    put_shares(s);
     return CM_OK;
 }
 
@@ -117,6 +144,7 @@ static cm_status set_text(cm_train_settings *s, const cm_option_row *row, const 
 static cm_status set_by_text(cm_train_settings *s, const cm_option_row *row, const char *value)
 {
     double v = cmi_option_auto(row);
+    if ((row->flags & CM_ROW_SHARE) && *value && value[strlen(value) - 1] == '%') return set_share(s, row, value);
     if (((row->flags & CM_ROW_AUTO) && strcmp(value, "auto") == 0) || cmi_number_read(value, &v))
         return set_number(s, row, v, value);
     if (!row->choices) CM_FAIL(CM_ERR_ARGUMENT, "%s is '%.64s', expected a number", row->name, value);

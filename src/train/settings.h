@@ -9,7 +9,7 @@
 #include "graph/arithmetic.h"
 #include "train/averages.h"
 
-enum { CM_DEBUG_SIZE = 64, CM_PATH_SIZE = 1024 };
+enum { CM_DEBUG_SIZE = 64, CM_PATH_SIZE = 1024, CM_STEP_SHARES = 7 };
 
 /* A member an option; what each is, its range and default stand in option_rows.c. */
 typedef struct cm_train_settings {
@@ -51,6 +51,7 @@ typedef struct cm_train_settings {
     int64_t tangent_warmup;
     char lpips_weights[CM_PATH_SIZE], lpips_lin[CM_PATH_SIZE];
     char debug[CM_DEBUG_SIZE];
+    double shares[CM_STEP_SHARES]; /* of steps, for options that were given so, or 0: their numbers follow from it */
 } cm_train_settings;
 
 struct cm_train_options {
