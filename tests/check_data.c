@@ -269,6 +269,44 @@ START_TEST(packs)
 }
 END_TEST
 
+/* Every request for memory fails in turn: a status, nothing is lost, and no archive or part of one is left. */
+START_TEST(whole_sets_without_memory)
+{
+    memory m;
+    cm_context *counted;
+    char archive[300], path[300], left[700];
+    int done = 0;
+    memory_reset(&m);
+    const cm_context_options co = memory_options(&m, 1);
+    OK(cm_context_create(&co, &counted));
+    make_folder("poor");
+    write_bytes(in_dir("poor/readme.txt"), "no picture", 10);
+    snprintf(path, sizeof path, "%s", in_dir("poor"));
+    snprintf(archive, sizeof archive, "%s", in_dir("poor.tar"));
+    snprintf(left, sizeof left, "ls -A %s | grep -q poor.tar", dir);
+    const long live = m.live;
+    for (long k = 1; !done; k++) {
+        cm_dataset_options o = in_order();
+        cm_dataset_report r = CM_DATASET_REPORT_INIT;
+        cm_dataset_pack_options p = CM_DATASET_PACK_OPTIONS_INIT;
+        cm_dataset *d = NULL;
+        p.form = CM_PACK_IMAGES;
+        m.requests = 0, m.fail_at = k;
+        cm_status status = cm_dataset_open(counted, path, &o, &d);
+        if (status == CM_OK) status = cm_dataset_check(d, NULL, &r);
+        if (status == CM_OK) status = cm_dataset_pack(d, archive, &p, NULL);
+        done = m.fail_at > m.requests;
+        m.fail_at = 0;
+        ck_assert_msg(status == (done ? CM_OK : CM_ERR_MEMORY), "request %ld: %d, %s", k, status, cm_last_message());
+        ck_assert_int_eq(system(left) == 0, done);
+        cm_dataset_free(d);
+        ck_assert_int_eq(m.live, live);
+        ck_assert(k < 1000);
+    }
+    cm_context_free(counted);
+}
+END_TEST
+
 static int32_t stop_at_two(void *user, uint64_t done, uint64_t total)
 {
     (void)user, (void)total;
@@ -1014,6 +1052,7 @@ Suite *make_suite(void)
     tcase_add_test(t, checks);
     tcase_add_test(t, packs);
     tcase_add_test(t, packs_refused);
+    tcase_add_test(t, whole_sets_without_memory);
     tcase_add_test(t, order_of_classes);
     tcase_add_test(t, bad_pictures_are_left_out);
     tcase_add_test(t, shuffling_is_a_permutation);

@@ -258,7 +258,7 @@ END_TEST
 START_TEST(shares_of_the_steps)
 {
     static const char *const counted[] = {"warmup_steps",  "lr_decay_steps",  "anneal_begin",  "anneal_end",
-                                        "distill_steps", "ect_stage_steps", "tangent_warmup"};
+                                          "distill_steps", "ect_stage_steps", "tangent_warmup"};
     const cm_option_row *row;
     cm_train_options *o;
     int shares = 0;
