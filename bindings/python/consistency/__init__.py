@@ -723,7 +723,7 @@ def write_page(path: Path, images: Array, columns: Optional[int] = None, margin:
     height, width = C.c_int32(), C.c_int32()
     if names is not None and len(names) != across:
         raise ValueError("names has %d entries, expected %d, one for each column" % (len(names), across))
-    heads = None if names is None else (C.c_char_p * across)(*[n and _values.text(n, "names") for n in names])
+    heads = None if names is None else (C.c_char_p * across)(*[_values.text(n, "names") if n else None for n in names])
     _check(lib.cm_image_named_grid_size(C.byref(given), across, margin, heads, C.byref(height), C.byref(width)))
     page, room = _bytes(1, given.channels, height.value, width.value)
     _check(lib.cm_image_named_grid(C.byref(given), across, margin, background, heads, C.byref(page)))
