@@ -8,7 +8,7 @@ enum { SIZE, LABELS, CROP, GRAY, LEAST, JSON, OUTPUT, ROWS, COLUMNS, MARGIN, FLI
 static const cli_option options[] = {
     {"size", 0, "N", "the side of the images in pixels (the short side of the first picture)"},
     {"labels", 'l', "RULE", "where classes come from: {label_rules}"},
-    {"crop", 0, "HOW", "center: the middle; random: 80 to 100 % somewhere; none: pictures as they are (center)"},
+    {"crop", 0, "HOW", "{center|random|none}: the middle, 80 to 100 % somewhere, or pictures as they are (center)"},
     {"gray", 0, NULL, "images of one channel; colours become their luminance"},
     {"least", 0, "N", "check: the pictures that a class needs (20)"},
     {"json", 0, NULL, "print the report as JSON"},
@@ -279,6 +279,7 @@ int main(int argc, char **argv)
 {
     static program p;
     p.c = (cli){.program = "cm-data", .options = options, .n_options = N_OPTIONS, .argc = argc, .argv = argv};
+    p.c.first = "check show pack";
     p.c.usage = "TASK PATH [options]\n"
                 "TASK: check (what would go wrong in a long run), show (a page of the images as a network sees\n"
                 "them), or pack (one archive that reads fast).  PATH: a folder, .tar, .zip, .npz, CIFAR-10, MNIST";

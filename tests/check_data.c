@@ -776,7 +776,7 @@ START_TEST(picture_rewritten_while_read)
     const char *path = in_dir("busy.png");
     pid_t pid = fork();
     if (pid == 0)
-        for (;; usleep(200)) { /* whole for a while: where threads take turns, as under valgrind, too */
+        for (;; usleep(200)) {           /* whole for a while: where threads take turns, as under valgrind, too */
             FILE *f = fopen(path, "wb"); /* empties it */
             (void)fwrite(png, 1, size, f);
             fclose(f);

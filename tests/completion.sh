@@ -40,6 +40,8 @@ cm-convert a b --to d|diffusers
 cm-info --chec|--check
 cm-info --completion |bash fish zsh
 cm-eval --searc|--search-times
+cm-data che|check
+cm-data check s --crop r|random
 END
 
 # bash: the words of the line as readline gives them, = alone.

@@ -55,7 +55,7 @@ static cm_status encode(packing *p, size_t i)
     if (status == CM_OK) {
         const cm_view view = cmi_view_bytes(1, (size_t)picture.height, (size_t)picture.width,
                                             (size_t)picture.channels, picture.pixels);
-        status = cmi_png_write(d->context, &view, &sink);
+        status = cmi_png_write(d->context, &view, NULL, &sink);
     }
     cmi_free(d->context, picture.pixels);
     return status;
