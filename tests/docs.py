@@ -60,7 +60,7 @@ class Facts:
         self.units = re.search(r"^UNITS\s*:=(.*)$", self.make, re.M).group(1).split()
         self.targets = set(re.findall(r"^([\w-]+(?: [\w-]+)*)\s*:(?!=)", self.make, re.M))
         self.targets = {t for line in self.targets for t in line.split()} | {"run-" + u for u in self.units}
-        self.targets |= {"trust-r%d" % k for k in range(1, 15)}
+        self.targets |= {"trust-r%d" % k for k in range(1, 15)} | {"trust-faults"}
         self.variables = set(re.findall(r"^(\w+)\s*[?:+]?=", self.make, re.M)) | {"DESTDIR", "DNNL_PREFIX", "LDFLAGS",
                                                                                   "CPPFLAGS", "BENCH_JSON"}
         self.options, self.letters = {}, {}

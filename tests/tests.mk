@@ -92,6 +92,9 @@ $(BUILD)/tests/bench_metrics: tests/bench_metrics.c $(BUILD)/lib/libconsistency.
 $(BUILD)/tests/threads_program: tests/threads_program.c $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -rdynamic -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib' -ldl -pthread
+$(BUILD)/tests/handles_program: tests/handles_program.c $(BUILD)/lib/libconsistency.so
+	@mkdir -p $(@D)
+	$(CC) $(TEST_FLAGS) $(LDFLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib' -pthread
 $(BUILD)/tests/bench_threads: tests/bench_threads.c $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
@@ -109,7 +112,7 @@ $(BUILD)/tests/dlopen: tests/dlopen.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_DEFAULT_SOURCE -O1 -o $@ $< -ldl
 
-check-scripts: all $(BUILD)/tests/make_weights $(BUILD)/tests/info_files $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/make_model $(BUILD)/tests/train_program $(BUILD)/tests/dlopen $(BUILD)/tests/exit_program $(BUILD)/tests/threads_program
+check-scripts: all $(BUILD)/tests/make_weights $(BUILD)/tests/info_files $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/make_model $(BUILD)/tests/train_program $(BUILD)/tests/dlopen $(BUILD)/tests/exit_program $(BUILD)/tests/threads_program $(BUILD)/tests/catalogue_program
 	@sh tests/layers.sh
 	@sh tests/format.sh
 	@$(PYTHON) tests/docs.py $(BUILD)
@@ -128,6 +131,7 @@ check-scripts: all $(BUILD)/tests/make_weights $(BUILD)/tests/info_files $(BUILD
 	@bash tests/searching.sh $(BUILD)
 	@bash tests/data_program.sh $(BUILD)
 	@$(INFO_FILES) tests/data/golden/checkpoints
+	@$(PYTHON) tests/catalogue.py $(BUILD)
 	@bash tests/install.sh "$(MAKE)" $(BUILD)
 	@$(PYTHON) tests/kill_resume.py $(BUILD) --trials 20 --steps 60 --stops 6
 	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/python_symbols.py $(SHARED)
@@ -284,7 +288,7 @@ $(foreach t,$(filter-out safetensors torch flax,$(FUZZ)),$(eval corpus_$(t) = $(
 corpus_flax        = $(wildcard tests/data/golden/checkpoints/*flax*.msgpack) $(call corpus_files,flax)
 
 # The readers of command lines that the programs share, with exit() going back to the target.
-fuzz_more_cli = $(patsubst %,$(BUILD)/tests/fuzz/of-cli/%.o,cli cli_values cli_progress cli_json cli_files listing)
+fuzz_more_cli = $(patsubst %,$(BUILD)/tests/fuzz/of-cli/%.o,cli cli_values cli_progress cli_json cli_files cli_completion listing)
 $(BUILD)/tests/fuzz/of-cli/%.o: examples/%.c
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -include stdlib.h -Dexit=fuzz_exit -c -o $@ $<
@@ -309,7 +313,7 @@ $(foreach t,$(FUZZ),$(eval $(call REPLAY_RULE,$(t))))
 FUZZ_FLAGS := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize=function -fno-sanitize-recover=all \
               -Wno-frame-larger-than -Wno-pass-failed
 fuzz:
-	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang CXX=clang++ FORTIFY= CFLAGS="$(FUZZ_FLAGS)" CXXFLAGS="$(FUZZ_FLAGS)" fuzz-run
+	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang CXX=clang++ FORTIFY= KERNEL_FLAGS="-O2 -fno-sanitize=all" CFLAGS="$(FUZZ_FLAGS)" CXXFLAGS="$(FUZZ_FLAGS)" fuzz-run
 .PHONY: fuzz-run
 fuzz-run: $(FUZZ:%=$(BUILD)/fuzz-%)
 	for t in $(FUZZ); do mkdir -p $(BUILD)/corpus/$$t; done

@@ -91,13 +91,20 @@ static cm_status find_size(cm_dataset *d)
     return CM_OK;
 }
 
+/* What is wrong with a set is told with its path. */
+static cm_status told_of(const char *path, cm_status status)
+{
+    if (status == CM_OK || status == CM_ERR_MEMORY || strstr(cm_last_message(), path)) return status;
+    return cmi_fail(status, "%s: %s", path, cm_last_message());
+}
+
 static cm_status build(cm_dataset *d, const char *path)
 {
     CM_TRY(cmi_source_open(d->context, path, &d->source));
     d->known_bad = cmi_calloc(d->context, d->source->count / 8 + 1, 1);
     if (!d->known_bad) return CM_ERR_MEMORY;
-    CM_TRY(cmi_dataset_find_labels(d));
-    CM_TRY(find_size(d));
+    CM_TRY(told_of(path, cmi_dataset_find_labels(d)));
+    CM_TRY(told_of(path, find_size(d)));
     CM_TRY(cmi_dataset_look_for_colours(d));
     return make_fingerprint(d);
 }

@@ -1,11 +1,11 @@
 /* npzset.c - arr_0: u8 [n, H, W, C] or [n, H, W], arr_1: labels. */
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "data/source.h"
 #include "io/directory.h"
-#include "io/npy.h"
-#include "io/zip.h"
+#include "io/npz.h"
 
 typedef struct {
     unsigned char *bytes;
@@ -19,18 +19,15 @@ static int recognise(const char *path)
 }
 
 /* The last entry of that name, or *bytes NULL when there is none. */
-static cm_status read_array(cm_source *s, cm_zip *zip, const char *name, unsigned char **bytes, cm_npy *out)
+static cm_status read_array(cm_source *s, cm_zip *zip, const char *path, const char *name, unsigned char **bytes,
+                            cm_npy *out)
 {
-    size_t size;
+    char what[512];
     *bytes = NULL;
+    (void)snprintf(what, sizeof what, "%.400s: %.64s", path, name);
     for (size_t i = cmi_zip_count(zip); i-- > 0;) {
         if (strcmp(cmi_zip_name(zip, i), name) != 0) continue;
-        CM_TRY(cmi_zip_read(zip, i, bytes, &size));
-        cm_status status = cmi_npy_parse(name, *bytes, size, out);
-        if (status == CM_OK) return CM_OK;
-        cmi_free(s->context, *bytes);
-        *bytes = NULL;
-        return status;
+        return cmi_npz_member(s->context, zip, i, what, bytes, out);
     }
     return CM_OK;
 }
@@ -40,7 +37,7 @@ static cm_status read_labels(cm_source *s, cm_zip *zip, const char *path)
     unsigned char *bytes;
     cm_npy labels;
     cm_status status = CM_OK;
-    CM_TRY(read_array(s, zip, "arr_1.npy", &bytes, &labels));
+    CM_TRY(read_array(s, zip, path, "arr_1.npy", &bytes, &labels));
     if (!bytes) return CM_OK;
     s->labels_from = "arr_1";
     if (labels.rank != 1 || labels.count != s->count || labels.kind == 'f')
@@ -59,7 +56,7 @@ static cm_status read_images(cm_source *s, cm_zip *zip, const char *path)
 {
     state *st = s->state;
     const cm_npy *a = &st->images;
-    CM_TRY(read_array(s, zip, "arr_0.npy", &st->bytes, &st->images));
+    CM_TRY(read_array(s, zip, path, "arr_0.npy", &st->bytes, &st->images));
     if (!st->bytes) CM_FAIL(CM_ERR_FORMAT, "%s: there is no arr_0", path);
     if (a->kind != 'u' || a->bytes != 1 || a->fortran || (a->rank != 3 && a->rank != 4))
         CM_FAIL(CM_ERR_FORMAT, "%s: arr_0 has to be uint8 [n, H, W, C] or [n, H, W] in C order", path);

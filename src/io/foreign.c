@@ -63,6 +63,9 @@ static const signature signatures[] = {
     S("\x04\x22\x4d\x18", 0, "an LZ4 file: unpack it first", 0),
     S("7z\xbc\xaf\x27\x1c", 0, "a 7-Zip archive: unpack it first", 0),
     S("Rar!\x1a\7", 0, "a RAR archive: unpack it first", 0),
+    S("sys_info\0", 0,
+      "a checkpoint of PyTorch before version 0.1.10 (tar), an old format: load it with PyTorch and save it again",
+      1),
     S("ustar", 257, "a tar archive: unpack it first", 0),
     S("\x7f"
       "ELF",

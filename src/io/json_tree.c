@@ -1,6 +1,8 @@
 /* json_tree.c - see the header. */
 #include "io/json_tree.h"
 
+#include <string.h>
+
 /* Counts what may become a value, and levels, outside of strings; text that is no JSON is jansson's to refuse. */
 static cm_status check_bounds(const char *what, const char *text, size_t length)
 {
@@ -8,6 +10,8 @@ static cm_status check_bounds(const char *what, const char *text, size_t length)
     int level = 0, inside = 0;
     if (length > CM_JSON_TEXT)
         CM_FAIL(CM_ERR_LIMIT, "%s: %zu bytes of JSON are over the limit of %d", what, length, CM_JSON_TEXT);
+    const char *nul = length ? memchr(text, '\0', length) : NULL; /* jansson passes over one behind a number */
+    if (nul) CM_FAIL(CM_ERR_FORMAT, "%s: not valid JSON: byte %zu is NUL", what, (size_t)(nul - text));
     for (size_t i = 0; i < length; i++) {
         char c = text[i];
         if (inside && c == '\\') i++;

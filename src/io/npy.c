@@ -58,18 +58,18 @@ static cm_status parse_header(const char *name, char *header, cm_npy *out)
     return CM_OK;
 }
 
-cm_status cmi_npy_parse(const char *name, const unsigned char *bytes, size_t size, cm_npy *out)
+cm_status cmi_npy_check(const char *name, const unsigned char *bytes, size_t n, size_t size, cm_npy *out)
 {
-    char header[4096];
+    char header[CM_NPY_HEAD - 12];
     size_t begin, length, data;
     memset(out, 0, sizeof *out);
-    if (size < 12 || memcmp(bytes, "\x93NUMPY", 6) != 0) CM_FAIL(CM_ERR_FORMAT, "%s: not a NumPy array", name);
+    if (n < 12 || memcmp(bytes, "\x93NUMPY", 6) != 0) CM_FAIL(CM_ERR_FORMAT, "%s: not a NumPy array", name);
     int version = bytes[6];
     if (version < 1 || version > 3) CM_FAIL(CM_ERR_UNSUPPORTED, "%s: NumPy format version %d", name, version);
     begin = version == 1 ? 10 : 12;
     length = (size_t)bytes[8] | (size_t)bytes[9] << 8;
     if (version > 1) length |= (size_t)bytes[10] << 16 | (size_t)bytes[11] << 24;
-    if (length > size - begin || length >= sizeof header || length == 0 || bytes[begin + length - 1] != '\n')
+    if (length > n - begin || length >= sizeof header || length == 0 || bytes[begin + length - 1] != '\n')
         CM_FAIL(CM_ERR_FORMAT, "%s: its header of %zu bytes is damaged", name, length);
     memcpy(header, bytes + begin, length);
     header[length] = '\0';
@@ -77,7 +77,14 @@ cm_status cmi_npy_parse(const char *name, const unsigned char *bytes, size_t siz
     if (!cmi_mul_size(out->count, (size_t)out->bytes, &data) || data != size - begin - length)
         CM_FAIL(CM_ERR_FORMAT, "%s: %zu values of %d bytes do not fill the %zu bytes there are", name, out->count,
                 out->bytes, size - begin - length);
-    out->data = bytes + begin + length;
+    out->begin = begin + length;
+    return CM_OK;
+}
+
+cm_status cmi_npy_parse(const char *name, const unsigned char *bytes, size_t size, cm_npy *out)
+{
+    CM_TRY(cmi_npy_check(name, bytes, size, size, out));
+    out->data = bytes + out->begin;
     return CM_OK;
 }
 

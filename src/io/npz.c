@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "io/zip.h"
 #include "io/zip_write.h"
 
 struct cm_npz {
@@ -52,16 +51,33 @@ int cmi_npz_has(const cm_npz *npz, const char *name)
     return find(npz, name) < cmi_zip_count(npz->zip);
 }
 
+cm_status cmi_npz_member(cm_context *context, cm_zip *zip, size_t index, const char *what, unsigned char **bytes,
+                         cm_npy *out)
+{
+    unsigned char head[CM_NPY_HEAD];
+    size_t n, size;
+    const uint64_t claimed = cmi_zip_size(zip, index);
+    *bytes = NULL;
+    CM_TRY(cmi_zip_head(zip, index, head, sizeof head, &n));
+    if (claimed > SIZE_MAX / 2) CM_FAIL(CM_ERR_FORMAT, "%s: %llu bytes", what, (unsigned long long)claimed);
+    if (claimed > sizeof head) CM_TRY(cmi_npy_check(what, head, n, (size_t)claimed, out));
+    CM_TRY(cmi_zip_read(zip, index, bytes, &size));
+    const cm_status status = cmi_npy_parse(what, *bytes, size, out);
+    if (status == CM_OK) return CM_OK;
+    cmi_free(context, *bytes);
+    *bytes = NULL;
+    return status;
+}
+
 cm_status cmi_npz_read(cm_npz *npz, const char *name, cm_npy *out)
 {
     char what[512];
-    size_t size, at = find(npz, name);
+    const size_t at = find(npz, name);
     (void)snprintf(what, sizeof what, "%.400s: %.64s", npz->path, name);
     if (at == cmi_zip_count(npz->zip)) CM_FAIL(CM_ERR_FORMAT, "%s: there is no array '%s'", npz->path, name);
     cmi_free(npz->context, npz->bytes);
     npz->bytes = NULL;
-    CM_TRY(cmi_zip_read(npz->zip, at, &npz->bytes, &size));
-    return cmi_npy_parse(what, npz->bytes, size, out);
+    return cmi_npz_member(npz->context, npz->zip, at, what, &npz->bytes, out);
 }
 
 cm_status cmi_npz_read_text(cm_npz *npz, const char *name, size_t size, char *text)

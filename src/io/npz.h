@@ -3,6 +3,7 @@
 #define CM_IO_NPZ_H
 
 #include "io/npy.h"
+#include "io/zip.h"
 
 typedef struct cm_npz cm_npz;
 
@@ -10,6 +11,10 @@ typedef struct cm_npz cm_npz;
 cm_status cmi_npz_open(cm_context *context, const char *path, cm_npz **out);
 void cmi_npz_close(cm_npz *npz);
 int cmi_npz_has(const cm_npz *npz, const char *name);
+/* The array of member `index` of an archive, `what` in messages: nothing is taken for it before its header agrees
+ * with its size.  *bytes is the caller's (cmi_free). */
+cm_status cmi_npz_member(cm_context *context, cm_zip *zip, size_t index, const char *what, unsigned char **bytes,
+                         cm_npy *out);
 /* Array NAME; FORMAT when there is none, and its checksum is compared.  Its bytes are the archive's until that is
  * closed or another array is read. */
 cm_status cmi_npz_read(cm_npz *npz, const char *name, cm_npy *out);

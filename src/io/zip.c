@@ -54,9 +54,12 @@ cm_status cmi_zip_open(cm_context *context, const char *path, cm_zip **out)
     z->context = context;
     z->path = cmi_strdup(context, path);
     (void)stat(path, &z->opened); /* where it fails the next line says why */
-    z->archive = z->path ? open_archive(path, &error) : NULL;
+    const int regular = !z->opened.st_mode || S_ISREG(z->opened.st_mode);
+    z->archive = z->path && regular ? open_archive(path, &error) : NULL;
     cm_status status = z->path ? CM_OK : CM_ERR_MEMORY;
-    if (z->path && !z->archive) {
+    if (z->path && !regular) {
+        status = cmi_fail(CM_ERR_IO, "cannot read '%s': it is not a regular file", path);
+    } else if (z->path && !z->archive) {
         zip_error_t reason;
         zip_error_init_with_code(&reason, error);
         status = kind_of(&reason) == CM_ERR_FORMAT

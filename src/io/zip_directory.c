@@ -83,6 +83,9 @@ static cm_status read_end_in(const cm_input *in, const unsigned char *tail, size
     if (e->at > e->limit || e->size > e->limit - e->at)
         CM_FAIL(CM_ERR_FORMAT, "%s: the zip directory of %llu bytes at %llu reaches past its end at %llu", in->name,
                 (unsigned long long)e->size, (unsigned long long)e->at, (unsigned long long)e->limit);
+    if (e->size != e->limit - e->at)
+        CM_FAIL(CM_ERR_FORMAT, "%s: the zip directory ends at %llu, its end record begins at %llu", in->name,
+                (unsigned long long)(e->at + e->size), (unsigned long long)e->limit);
     if (e->count > e->size / ENTRY)
         CM_FAIL(CM_ERR_FORMAT, "%s: a zip directory of %llu bytes cannot hold %llu members", in->name,
                 (unsigned long long)e->size, (unsigned long long)e->count);
@@ -185,7 +188,10 @@ static cm_status read_entry(const cm_input *in, unsigned char *r, size_t left, u
     name[n] = '\0';
     m->name = name;
     m->size = (size_t)size;
-    if (method != 0 || packed != size)
+    if (method == 0 && packed != size)
+        CM_FAIL(CM_ERR_FORMAT, "%s: zip member '%s' is stored as it is, yet has %llu bytes and %llu in the archive",
+                in->name, name, (unsigned long long)size, (unsigned long long)packed);
+    if (method != 0)
         CM_FAIL(CM_ERR_UNSUPPORTED,
                 "%s: zip member '%s' is compressed (method %d); PyTorch stores members as they are. An archive that "
                 "a model lies in has to be unpacked first",

@@ -195,7 +195,9 @@ static cm_status check_fields(const char *what, const cm_images *i, cm_view_use 
                 "one channel and one pixel",
                 what, i->n, i->channels, i->height, i->width);
     if (!i->data && use != CM_VIEW_SHAPE) CM_FAIL(CM_ERR_ARGUMENT, "%s: data is NULL", what);
-    if (!cmi_mul_size((size_t)i->channels * (size_t)i->height, (size_t)i->width, &values) || values > (size_t)1 << 45)
+    if (!cmi_mul_size((size_t)i->channels, (size_t)i->height, &values) ||
+        !cmi_mul_size(values, (size_t)i->width, &values) || values > SIZE_MAX / sizeof(float) ||
+        (uint64_t)values > (uint64_t)1 << 45)
         CM_FAIL(CM_ERR_LIMIT, "%s: %d x %d x %d values (channels, height, width) do not fit into memory", what,
                 i->channels, i->height, i->width);
     return cmi_check_array(what, i->n, values * sizeof(float));

@@ -24,7 +24,7 @@ static cm_status rewrite(cm_context *context, const cm_picture *p)
     const cm_byte_sink sink = {append, &written};
     cm_picture again;
     const cm_view view = cmi_view_bytes(1, (size_t)p->height, (size_t)p->width, (size_t)p->channels, p->pixels);
-    cm_status status = cmi_png_write(context, &view, &sink);
+    cm_status status = cmi_png_write(context, &view, NULL, &sink);
     if (status == CM_OK) {
         status = cmi_picture_read(context, "again", written.bytes, written.size, p->channels, &again);
         if (status != CM_OK && status != CM_ERR_MEMORY) fuzz_fail("what was written is refused");
@@ -40,9 +40,22 @@ static cm_status rewrite(cm_context *context, const cm_picture *p)
     return status;
 }
 
+/* MEMORY, or OK whatever the file is. */
+static cm_status read_note(cm_context *context, const uint8_t *data, size_t size)
+{
+    uint8_t *note;
+    size_t length;
+    const cm_status status = cmi_note_read(context, "input", data, size, &note, &length);
+    if (status != CM_OK) return status == CM_ERR_MEMORY ? status : CM_OK;
+    if (note && (length > CM_PICTURE_NOTE || note[length])) fuzz_fail("a note without an end");
+    cmi_free(context, note);
+    return CM_OK;
+}
+
 static cm_status work(cm_context *context, const uint8_t *data, size_t size)
 {
     cm_status status = CM_OK, first = CM_OK;
+    CM_TRY(read_note(context, data, size));
     const int turned = cmi_picture_orientation(data, size);
     if (turned < 1 || turned > 8) fuzz_fail("a ninth way to lie");
     for (int channels = 0; channels <= 4 && status != CM_ERR_MEMORY; channels++) {

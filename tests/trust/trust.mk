@@ -8,6 +8,8 @@
 # built stands in needs_rN.
 
 PROMISES := r1 r2 r3 r4 r5 r6 r7 r8 r9 r10 r11 r12 r13 r14
+needs_r8 = $(BUILD)/tests/catalogue_program
+needs_r10 = $(BUILD)/tests/handles_program $(BUILD)/tests/check_guest $(BUILD)/tests/threads_program
 needs_r12 = $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden
 
 .PHONY: trust trust-sample $(PROMISES:%=trust-%) $(PROMISES:%=needs-%)
@@ -21,3 +23,8 @@ trust: $(PROMISES:%=needs-%)
 	@MAKE="$(MAKE)" PYTHON="$(PYTHON)" GOLDEN="$(GOLDEN)" bash tests/trust/run.sh $(BUILD) long $(PROMISES)
 trust-sample: $(PROMISES:%=needs-%) | forget-skips
 	@MAKE="$(MAKE)" PYTHON="$(PYTHON)" GOLDEN="$(GOLDEN)" bash tests/trust/run.sh $(BUILD) sample $(PROMISES)
+
+# How well the tests see: one of a hundred small faults at a time, and how much of the tree they run.
+.PHONY: trust-faults
+trust-faults: needs-r8
+	@MAKE="$(MAKE)" PYTHON="$(PYTHON)" bash tests/trust/faults.sh $(BUILD)

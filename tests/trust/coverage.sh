@@ -1,0 +1,53 @@
+#!/bin/bash
+# coverage.sh BUILD corpus|tests LINES BRANCHES: percentages of lines and branches that the fuzz targets' corpora reach in the
+# parsers, or the unit tests in all of src, by llvm-cov; fails below the given ones.  BUILD/trust/coverage-*.txt lists the
+# files.  BUILD/fuzz/corpus, which fuzzing leaves, counts as corpus too.
+build=$1 what=$2 lines=$3 branches=$4
+cov=$build/cov
+flags="-O1 -g -fprofile-instr-generate -fcoverage-mapping -Wno-frame-larger-than -Wno-pass-failed"
+profdata=$(command -v llvm-profdata llvm-profdata-14 | head -1) llvmcov=$(command -v llvm-cov llvm-cov-14 | head -1)
+[ -n "$profdata" ] && [ -n "$llvmcov" ] || { echo "coverage: llvm-cov is absent"; exit 1; }
+run() { LLVM_PROFILE_FILE=$PWD/$cov/profiles/%p-%m.profraw "$@"; }
+rm -rf "$cov/profiles"
+mkdir -p "$cov/profiles" "$build/trust"
+if [ "$what" = corpus ]; then
+    targets=$(sed -n 's/^FUZZ := //p' tests/tests.mk)
+    programs=$(for t in $targets; do echo "$cov/tests/replay-$t"; done)
+else
+    programs=$(sed -n '/^UNITS :=/,/[^\\]$/p' tests/tests.mk | sed 's/^UNITS :=//; s/\\$//' | tr ' ' '\n' | grep . | sed "s|^|$cov/tests/|")
+fi
+${MAKE:-make} --no-print-directory -j2 BUILD="$cov" CC=clang CXX=clang++ FORTIFY= CFLAGS="$flags" CXXFLAGS="$flags" LDFLAGS="-fprofile-instr-generate" \
+    $programs >"$build/trust/coverage-build.txt" 2>&1 || { tail -5 "$build/trust/coverage-build.txt"; exit 1; }
+objects=""
+for p in $programs; do
+    if [ "$what" = corpus ]; then
+        t=${p##*replay-}
+        files=$(ls tests/fuzz/corpus/"$t"/* "$build"/fuzz/corpus/"$t"/* 2>/dev/null)
+        case $t in
+        safetensors) files="$files $(ls tests/data/golden/checkpoints/*st_*.safetensors)" ;;
+        torch) files="$files $(ls tests/data/golden/checkpoints/*.pt)" ;;
+        flax) files="$files $(ls tests/data/golden/checkpoints/*flax*.msgpack)" ;;
+        esac
+        for group in $files; do echo "$group"; done | FUZZ_QUIET=1 run xargs -n 500 "$p" >/dev/null 2>&1 || echo "coverage: $p failed"
+    else
+        run "$p" >/dev/null 2>&1 || echo "coverage: $p failed"
+    fi
+    objects="$objects -object $p"
+done
+$profdata merge -sparse -o "$cov/all.profdata" "$cov"/profiles/*.profraw || exit 1
+ignore='-ignore-filename-regex=(^|/)(tests|examples|include)/'
+if [ "$what" = corpus ]; then
+    sources="src/io/json_text.c src/io/json_tree.c src/io/safetensors.c src/io/pickle.c src/io/pickle_machine.c src/io/pickle_opcodes.c
+        src/io/pickle_symbols.c src/io/zip_directory.c src/io/torch.c src/io/torch_choice.c src/io/torch_data.c src/io/torch_zip.c
+        src/io/torch_legacy.c src/io/torch_modules.c src/io/edm_pickle.c src/io/edm_network.c src/io/msgpack.c src/io/flax.c src/io/flax_tree.c
+        src/io/picture.c src/io/orient.c src/io/jpeg.c src/io/png.c src/io/npy.c src/io/npz.c src/io/zip.c src/data/tar.c src/data/idx.c
+        src/data/cifar.c src/data/zipset.c src/data/npzset.c src/data/label_json.c src/train/state_resume.c src/train/settings_json.c src/metrics/statistics_file.c"
+else
+    sources=$(ls src/*/*.c)
+fi
+$llvmcov report "$ignore" -instr-profile "$cov/all.profdata" $objects $sources >"$build/trust/coverage-$what.txt" || exit 1
+awk -v lines="$lines" -v branches="$branches" '/^TOTAL/ {
+    l = 100 * (1 - $9 / $8); b = $11 > 0 ? 100 * (1 - $12 / $11) : 100
+    printf "%.1f %% of %d lines, %.1f %% of %d branches\n", l, $8, b, $11
+    exit !(l >= lines && b >= branches) }' "$build/trust/coverage-$what.txt" | tee -a "$build/trust/coverage-$what.txt"
+exit "${PIPESTATUS[0]}"
