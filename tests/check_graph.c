@@ -54,6 +54,8 @@ static const char *const networks[] = {
     "\"num_blocks\":1,\"attn_resolutions\":[],\"augment_dim\":6,\"label_dim\":2,\"second_time\":\"concat\"}",
     "{\"type\":\"songunet\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":16,\"channel_mult\":[1,2],"
     "\"num_blocks\":1,\"adaptive_scale\":true,\"double_norm\":true}",
+    "{\"type\":\"songunet\",\"img_resolution\":16,\"img_channels\":3,\"model_channels\":16,\"channel_mult\":[1,2],"
+    "\"num_blocks\":1,\"patch_size\":2,\"attn_resolutions\":[4]}",
 };
 /* From TWO up to BEYOND they have two times. */
 enum { NETWORKS = sizeof networks / sizeof *networks, TWO = 6, BEYOND = 12 };
@@ -134,7 +136,7 @@ END_TEST
 START_TEST(folded_attention_is_the_same)
 {
     static const int attentions[NETWORKS] = {4, 0, 3, 3, 1, 4, 3,
-                                             3, 4, 4, 4, 1, 3}; /* of one head over 16, 32, .. channels */
+                                             3, 4, 4, 4, 1, 3, 3}; /* of one head over 16, 32, .. channels */
     cm_model *m = make_model(networks[_i], "{\"type\":\"edm\"}");
     size_t arena, n = (size_t)m->out_channels * 256;
     float *whole = run_graph(m, m->graph, 0, 1, 1, &arena), *folded = run(m, 0, 1, 1, &arena), most = 0, off = 0;

@@ -55,6 +55,7 @@ cm_status cmi_net_config_read(const json_t *network, cm_net_config *out)
     out->filter[0] = out->filter[1] = 1; /* resampling where a family does not say more */
     out->n_filter = 2;
     out->time_factor = 1;
+    out->patch_size = 1;
     family->defaults(out);
     if (family->refuse) CM_TRY(family->refuse(what, network));
     CM_TRY(cmi_fields_read(what, network, family->fields, family->n_fields, out));
@@ -87,6 +88,11 @@ int cmi_net_attends(const cm_net_config *config, int32_t at)
 int32_t cmi_net_width(const cm_net_config *config, int level)
 {
     return (int32_t)(config->channel_mult[level] * config->model_channels);
+}
+
+int32_t cmi_net_side(const cm_net_config *config, int level)
+{
+    return config->resolution / config->patch_size >> level;
 }
 
 /* --- two networks ------------------------------------------------------------ */

@@ -32,6 +32,7 @@ typedef struct cm_net_config {
     int32_t model_type; /* the family's name at the reference; the only one it accepts */
     /* songunet, dhariwal */
     int32_t augment_dim, channel_mult_emb, channel_mult_noise;
+    int32_t patch_size; /* points a side that are channels of one inside the network      */
     int32_t embedding, encoder, decoder, n_filter;
     double filter[CM_FIR_MAX];
     double fourier_scale; /* of the frequencies that fresh weights get */
@@ -61,8 +62,9 @@ cm_status cmi_net_config_read(const json_t *network, cm_net_config *out);
 
 /* Whether there is attention at that number of the list: a rate, or pixels a side. */
 int cmi_net_attends(const cm_net_config *config, int32_t at);
-/* Channels of a level. */
+/* Channels of a level, and its points a side for images of the size that the network is made for. */
 int32_t cmi_net_width(const cm_net_config *config, int level);
+int32_t cmi_net_side(const cm_net_config *config, int level);
 
 /* How many arguments that decide the tensors or the function differ; text lists
  * them, each value followed by of_a and of_b (" in the preset"). */

@@ -88,7 +88,7 @@ static void encoder(walk *w)
 {
     const cm_net_config *c = w->c;
     for (int l = 0; l < c->levels; l++) {
-        int32_t side = c->resolution >> l, half = side / 2;
+        int32_t side = cmi_net_side(c, l), half = side / 2;
         for (int i = 0; i < c->num_blocks; i++) {
             cm_name s = cmi_name_of("enc.%dx%d_block%d", side, side, i);
             block(w, s);
@@ -106,7 +106,7 @@ static void decoder(walk *w)
 {
     const cm_net_config *c = w->c;
     for (int l = c->levels - 1; l >= 0; l--) {
-        int32_t side = c->resolution >> l;
+        int32_t side = cmi_net_side(c, l);
         for (int i = 0; i <= c->num_blocks; i++) block(w, cmi_name_of("dec.%dx%d_block%d", side, side, i));
         if (cmi_net_attends(c, side)) attention(w, cmi_name_of("dec.%dx%d_block%d", side, side, c->num_blocks));
         if (l > 0) block(w, cmi_name_of("dec.%dx%d_up", 2 * side, 2 * side));
@@ -116,7 +116,7 @@ static void decoder(walk *w)
 static int walk_all(const cm_graph *graph, const cm_net_config *config, cm_net_name_fn emit, void *user)
 {
     walk w = {graph, config, emit, user, 0, 0, 0, 0};
-    int32_t top = config->resolution, low = config->resolution >> (config->levels - 1);
+    int32_t top = cmi_net_side(config, 0), low = cmi_net_side(config, config->levels - 1);
     if (config->embedding == CM_EMBEDDING_FOURIER)
         send(&w, &(cm_net_name){"map_noise.freqs", "GaussianFourierProjection_0/W", CM_ORDER_SAME, 0, 1,
                                 CM_PARTS_STACKED});

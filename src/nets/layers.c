@@ -191,6 +191,22 @@ cm_value cmi_concat(cm_graph *g, cm_value a, cm_value b)
     return cmi_graph_node(g, &cmi_op_concat, NULL, in, 2, -1, -1);
 }
 
+static cm_value patches(cm_graph *g, cm_value x, int32_t size, int back)
+{
+    const cm_attr attr = {.patches = {size, back}};
+    return size > 1 ? cmi_graph_node(g, &cmi_op_patches, &attr, &x, 1, -1, -1) : x;
+}
+
+cm_value cmi_to_patches(cm_graph *g, cm_value x, int32_t size)
+{
+    return patches(g, x, size, 0);
+}
+
+cm_value cmi_from_patches(cm_graph *g, cm_value x, int32_t size)
+{
+    return patches(g, x, size, 1);
+}
+
 static cm_value fir(cm_graph *g, cm_value x, cm_filter filter, int up, int32_t stride, int32_t pad)
 {
     cm_attr attr;

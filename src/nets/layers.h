@@ -58,6 +58,9 @@ cm_value cmi_resize(cm_graph *g, cm_value x, int32_t h, int32_t w);
 cm_value cmi_dropout(cm_graph *g, cm_value x);
 cm_value cmi_add(cm_graph *g, cm_value a, cm_value b, double scale);
 cm_value cmi_concat(cm_graph *g, cm_value a, cm_value b);
+/* Patches of size x size points as channels of one, and back; size 1 gives x. */
+cm_value cmi_to_patches(cm_graph *g, cm_value x, int32_t size);
+cm_value cmi_from_patches(cm_graph *g, cm_value x, int32_t size);
 /* Depthwise FIR by 2 up or down; NONE gives x back. */
 cm_value cmi_resample(cm_graph *g, cm_value x, int direction, cm_filter filter);
 /* Resampling, then the k x k convolution, odd k, stride 1.  Up by [1, 1] each point is repeated: a

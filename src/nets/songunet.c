@@ -98,7 +98,7 @@ static cm_value encoder(song *u, cm_value x)
     const cm_net_config *c = u->c;
     cm_value aux = x;
     for (int l = 0; l < c->levels; l++) {
-        int32_t side = c->resolution >> l;
+        int32_t side = cmi_net_side(c, l);
         if (l == 0) {
             x = cmi_conv(u->f.g, at(side, "enc", "conv").text, x, c->model_channels, 3, 1, 1);
             push(u, x);
@@ -124,7 +124,8 @@ static cm_value output(song *u, cm_value x, cm_value aux, int first, int32_t sid
     }
     cm_value h =
         cmi_groupnorm(g, at(side, "dec", "aux_norm").text, x, cmi_edm_groups(cmi_channels(g, x)), u->f.eps, 1);
-    h = cmi_conv(g, at(side, "dec", "aux_conv").text, h, u->c->out_channels, 3, 1, 1);
+    h = cmi_conv(g, at(side, "dec", "aux_conv").text, h, u->c->out_channels * u->c->patch_size * u->c->patch_size, 3,
+                 1, 1);
     return first ? h : cmi_add(g, h, aux, 1);
 }
 
@@ -133,7 +134,7 @@ static cm_value decoder(song *u, cm_value x)
     const cm_net_config *c = u->c;
     cm_value aux = x;
     for (int l = c->levels - 1; l >= 0; l--) {
-        int32_t side = c->resolution >> l, same = cmi_channels(u->f.g, x);
+        int32_t side = cmi_net_side(c, l), same = cmi_channels(u->f.g, x);
         int coarsest = l == c->levels - 1;
         if (coarsest) {
             x = cmi_edm_block(&u->f, at(side, "dec", "in0").text, x, same, CM_RESAMPLE_NONE, 1);
@@ -169,7 +170,8 @@ static cm_value describe(cm_graph *graph, const cm_net_config *config, const cm_
               {0},
               0};
     u.f.emb = embedding(graph, config, in);
-    return decoder(&u, encoder(&u, in->x));
+    return cmi_from_patches(graph, decoder(&u, encoder(&u, cmi_to_patches(graph, in->x, config->patch_size))),
+                            config->patch_size);
 }
 
 /* --- the family ------------------------------------------------------------ */
@@ -192,6 +194,7 @@ static const cm_field fields[] = {
     CM_BOOL_FIELD("adaptive_scale", CM_NET_AT(scale_shift)),
     CM_TIMES_FIELDS,
     CM_INT_FIELD("conditions", CM_NET_AT(conditions), 0, 3, 0),
+    CM_INT_FIELD("patch_size", CM_NET_AT(patch_size), 1, 8, 0),
 };
 
 static void defaults(cm_net_config *c)
@@ -212,6 +215,9 @@ static cm_status complete(const char *what, const json_t *network, cm_net_config
                 c->conditions);
     if (c->conditions && c->second_time == CM_SECOND_NONE)
         CM_FAIL(CM_ERR_FORMAT, "%s: conditions belong to a network with a second_time", what);
+    if (c->resolution % c->patch_size)
+        CM_FAIL(CM_ERR_FORMAT, "%s: an image of %d points a side cannot be cut into patches of patch_size %d", what,
+                c->resolution, c->patch_size);
     return cmi_edm_complete(what, network, c);
 }
 

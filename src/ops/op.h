@@ -96,6 +96,9 @@ typedef union cm_attr {
     struct {
         int32_t size;
     } fourier;
+    struct {
+        int32_t size, back; /* points a side of a patch; from patches to points */
+    } patches;
 } cm_attr;
 
 /* Where the random bits of dropout come from: a mask is a function of (seed,
@@ -251,5 +254,6 @@ extern const cm_op cmi_op_clamp;       /* x within [-limit, limit]              
 extern const cm_op cmi_op_balance;     /* a s, b t along channels                            */
 extern const cm_op cmi_op_ones;        /* x and a channel of ones                            */
 extern const cm_op cmi_op_fourier;     /* t [N] -> sqrt2 cos(t f + p); f [size], p [size]    */
+extern const cm_op cmi_op_patches;     /* [N, H, W, C] <-> [N, H / p, W / p, p p C]          */
 
 #endif
