@@ -319,7 +319,7 @@ fuzz-run: $(FUZZ:%=$(BUILD)/fuzz-%)
 	for t in $(FUZZ); do mkdir -p $(BUILD)/corpus/$$t; done
 	$(foreach t,$(FUZZ),cp $(corpus_$(t)) $(BUILD)/corpus/$(t)/ &&) true
 	for t in $(FUZZ); do $(BUILD)/fuzz-$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=512 -max_len=32768 \
-	    $(FUZZ_DICTIONARY) -print_final_stats=1 -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$$t > $(BUILD)/fuzz-$$t.log 2>&1 || \
+	    $(FUZZ_DICTIONARY) $$([ $$t = cli ] && echo -close_fd_mask=3) -print_final_stats=1 -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$$t > $(BUILD)/fuzz-$$t.log 2>&1 || \
 	    { tail -40 $(BUILD)/fuzz-$$t.log; exit 1; }; \
 	    echo "fuzz $$t: $$(sed -n 's/^#[0-9]*[[:space:]]*DONE *//p; s/^stat::number_of_executed_units: */executions /p' $(BUILD)/fuzz-$$t.log | tr '\n' ' ')"; done
 

@@ -13,6 +13,6 @@ if long; then
     fi
     figure "kernels, operators and derivatives of 400 random shapes each beside plain loops in float64"
 else
-    figure "make check has the kernels, the operators and the small reference cases"
+    elsewhere "the kernels, the operators and the small reference cases"
 fi
 finish

@@ -7,6 +7,6 @@ elif long; then
     cat "$build/trust/mpi.txt"
     figure "$(tail -1 "$build/trust/mpi.txt")"
 else
-    figure "make check has processes alone and together, and the in-process group"
+    elsewhere "processes alone and together, and the in-process group"
 fi
 finish
