@@ -13,28 +13,29 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 p = argparse.ArgumentParser()
 p.add_argument("build")
 p.add_argument("--number", type=int, default=100)
 p.add_argument("--seed", type=int, default=1)
 p.add_argument("--least", type=float, default=85)
-p.add_argument("--seconds", type=int, default=120)
+p.add_argument("--minutes", type=float, default=600, help="after which no other change is tried")
 o = p.parse_args()
 
 # Files, and the programs that know them, the quickest first.
 GROUPS = [
-    ("io/json_text.c io/json_tree.c io/safetensors.c io/tensors.c io/input.c", "formats io load catalogue networks"),
+    ("io/json_text.c io/json_tree.c io/safetensors.c io/tensors.c io/input.c", "formats io catalogue"),
     ("io/pickle.c io/pickle_machine.c io/pickle_opcodes.c io/pickle_symbols.c io/zip_directory.c io/torch.c io/torch_data.c io/torch_zip.c "
-     "io/torch_legacy.c io/torch_modules.c", "formats catalogue zip load snapshots"),
+     "io/torch_legacy.c io/torch_modules.c", "formats catalogue zip"),
     ("io/edm_pickle.c io/edm_network.c", "snapshots snapshot_damage catalogue"),
     ("io/msgpack.c io/flax.c io/flax_tree.c", "flax catalogue"),
-    ("io/picture.c io/orient.c io/jpeg.c io/png.c", "pictures images catalogue"),
-    ("io/npy.c io/npz.c io/zip.c", "data metric_files catalogue metrics"),
+    ("io/picture.c io/orient.c io/jpeg.c io/png.c", "pictures catalogue"),
+    ("io/npy.c io/npz.c io/zip.c", "data metric_files catalogue"),
     ("data/tar.c data/idx.c data/cifar.c data/zipset.c data/npzset.c data/label_json.c data/folder.c", "data folders catalogue"),
     ("train/state_save.c train/state_resume.c train/state_parts.c train/state_compare.c", "train_state trainer_calls"),
-    ("train/curriculum.c train/ema.c train/phema.c train/axis.c", "train_options train golden edm2 successors"),
-    ("diffusion/schedule.c diffusion/times.c diffusion/levels.c diffusion/option_checks.c", "sampler_options sampler golden solvers"),
+    ("train/curriculum.c train/ema.c train/phema.c train/axis.c", "train_options golden edm2"),
+    ("diffusion/schedule.c diffusion/times.c diffusion/levels.c diffusion/option_checks.c", "sampler_options golden sampler"),
 ]
 CHANGES = [(r"<=", ["<", ">="]), (r">=", [">", "<="]), (r"==", ["!="]), (r"!=", ["=="]), (r"&&", ["||"]), (r"\|\|", ["&&"]),
            (r"(?<=\s)<(?=\s)", ["<=", ">"]), (r"(?<=\s)>(?=\s)", [">=", "<"]), (r"(?<=\w\s)\+(?=\s)", ["-"]), (r"(?<=[\w)]\s)-(?=\s)", ["+"]),
@@ -70,7 +71,7 @@ def sh(command, folder, seconds=1800, **more):
 
 
 def set_up():
-    """A copy of the tree whose programs load one shared library of all objects; returns its folder and the compile line."""
+    """A copy of the tree with its objects; returns its folder, the line that compiles and those that link each program."""
     top = tempfile.mkdtemp(prefix="cm-mutations-")
     for f in sh(["git", "ls-files"], ".").stdout.split("\n")[:-1]:
         os.makedirs(os.path.dirname(os.path.join(top, f)), exist_ok=True)
@@ -90,19 +91,14 @@ def set_up():
     objects = ["build/" + x for x in objects]
     libs = sh("make -s -f - print <<'E'\ninclude Makefile\nprint:\n\t@echo $(ALL_LIBS) $(CHECK_LIBS)\nE", top).stdout.strip()
     compile_line = next(line for line in sh("make -n -B build/obj/io/npy.o", top).stdout.split("\n") if "-c -o" in line)
-    link = "gcc -shared -o build/libmutant.so $(find build/obj -name '*.o' ! -name 'libconsistency.o') %s -fopenmp -Wl,-z,nodelete" % libs
-    support = " ".join(x for x in objects if "support" in x) + " build/tests/ref/naive.o"
-    programs = [sh(link, top)]
-    for n in names:
-        programs.append(sh("gcc -fopenmp -o build/t_%s build/tests/check_%s.o %s -Lbuild -lmutant -Wl,-rpath,%s/build %s" % (n, n, support, top, libs), top))
-    programs.append(sh("gcc -fopenmp -o build/tests/catalogue_program build/tests/catalogue_program.o build/tests/support/memory.o -Lbuild -lmutant "
-                       "-Wl,-rpath,%s/build %s" % (top, libs), top))
-    programs.append(sh("gcc -fopenmp -o build/t_golden $(ls build/tests/golden/*.o) %s -Lbuild -lmutant -Wl,-rpath,%s/build %s" %
-                       (support.replace("build/tests/ref/naive.o", "").replace("build/tests/support/suite.o", ""), top, libs), top))
-    for r in programs:
-        if r.returncode:
-            raise SystemExit("mutations: " + r.stderr[-800:])
-    return top, compile_line, link
+    support = [x for x in objects if "/support/" in x]
+    golden = sorted("build/tests/golden/" + f for f in os.listdir(top + "/build/tests/golden") if f.endswith(".o"))
+    parts = {n: ["build/tests/check_%s.o" % n, "build/tests/ref/naive.o", *support] for n in names}
+    parts["catalogue"] = ["build/tests/catalogue_program.o", "build/tests/support/memory.o"]
+    parts["golden"] = golden + [x for x in support if "suite" not in x]
+    links = {n: "gcc -fopenmp -o %s %s build/obj/libconsistency-internal.a %s" %
+             ("build/tests/catalogue_program" if n == "catalogue" else "build/t_" + n, " ".join(x), libs) for n, x in parts.items()}
+    return top, compile_line, links
 
 
 def command_of(test):
@@ -113,25 +109,31 @@ def command_of(test):
     return ["build/t_" + test]
 
 
-def fails(test, top):
+def fails(test, top, links, seconds):
+    if sh(links[test], top).returncode:
+        raise SystemExit("mutations: %s does not link" % test)
     try:
-        return sh(command_of(test), top, o.seconds).returncode != 0
+        return sh(command_of(test), top, seconds).returncode != 0
     except subprocess.TimeoutExpired:
         return True
 
 
 def main():
     random.seed(o.seed)
-    top, compile_line, link = set_up()
+    start = time.monotonic()
+    top, compile_line, links = set_up()
     try:
+        takes = {}
         for test in sorted({n for _, tests in GROUPS for n in tests.split()}):
-            if fails(test, top):
+            began = time.monotonic()
+            if fails(test, top, links, 1800):
                 raise SystemExit("mutations: %s fails without a change" % test)
+            takes[test] = time.monotonic() - began
         sites = [(f, tests.split(), place) for files, tests in GROUPS for f in files.split() for place in places("src/" + f)]
         random.shuffle(sites)
         caught, missed, tried = 0, [], 0
         for f, tests, (n, begin, end, other) in sites:
-            if tried == o.number:
+            if tried == o.number or time.monotonic() - start > 60 * o.minutes:
                 break
             path, obj = os.path.join(top, "src", f), os.path.join(top, "build/obj", f[:-2] + ".o")
             text = open(os.path.join("src", f)).read()
@@ -141,9 +143,10 @@ def main():
             open(path, "w").write("\n".join(lines))
             done = sh(compile_line.replace("src/io/npy.c", "src/" + f).replace("build/obj/io/npy.o", "build/obj/%s.o" % f[:-2]) + " -w", top)
             same = done.returncode == 0 and hashlib.sha256(open(obj, "rb").read()).digest() == hashlib.sha256(before).digest()
-            if done.returncode == 0 and not same and sh(link, top).returncode == 0:
+            if done.returncode == 0 and not same:
+                sh(["ar", "r", "build/obj/libconsistency-internal.a", "build/obj/%s.o" % f[:-2]], top)
                 tried += 1
-                by = next((t for t in tests if fails(t, top)), None)
+                by = next((t for t in tests if fails(t, top, links, 30 + 5 * takes[t])), None)
                 caught += by is not None
                 print("%3d %-28s line %-4d %-40s %s" % (tried, f, n + 1, lines[n].strip()[:40], "found by " + by if by else "NOT FOUND"), flush=True)
                 if not by:
@@ -151,6 +154,7 @@ def main():
             open(path, "w").write(text)
             with open(obj, "wb") as out:
                 out.write(before)
+            sh(["ar", "r", "build/obj/libconsistency-internal.a", "build/obj/%s.o" % f[:-2]], top)
     finally:
         shutil.rmtree(top, ignore_errors=True)
     for m in missed:
