@@ -14,7 +14,10 @@
 #   make install       DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR, DATADIR, MANDIR respected
 #   make reference     the C interface as pages under build/reference/html, by doxygen
 #   make deb           Debian packages of what is committed, under build/deb
-#   make uninstall dist abi-check format clean
+#   make single        one archive that only draws and edits, build/lib/libconsistency-inference.a, below 2 MB
+#   make wheel         the Python package with all that it needs, dist/*.whl (BUNDLE=none: without)
+#   make dist          the source, dist/*.tar.gz, which pip takes too; its contents (SBOM) and checksums
+#   make uninstall abi-check format clean
 #
 # BUILD=dir builds elsewhere; DNNL_PREFIX=dir uses another oneDNN.
 
@@ -75,6 +78,7 @@ ALL_CFLAGS   = -std=c11 $(BASE) $(FORTIFY) $(DEP_CFLAGS) $(DNNL_CFLAGS) $(CPPFLA
 ALL_CXXFLAGS = -std=c++11 $(BASE) $(DNNL_CFLAGS) $(CPPFLAGS) $(CXXFLAGS)
 KERNEL_FLAGS := -O3 -fno-math-errno -fno-trapping-math
 ALL_LIBS = $(DNNL_LIBS) $(DEP_LIBS) -lstdc++ -lm -pthread
+comma := ,
 SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency.map -Wl,-z,now -Wl,-z,relro \
            -Wl,-z,nodelete -Wl,--no-undefined -Wl,--as-needed
 
@@ -154,6 +158,11 @@ $(SHARED): $(OBJECTS) lib/libconsistency.map
 	@mkdir -p $(@D)
 	$(CC) $(SO_FLAGS) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(OBJECTS) $(ALL_LIBS)
 	ln -sf libconsistency.so.$(VERSION) $(BUILD)/lib/$(SONAME)
+# For a wheel: what it bundles stands in a folder beside the package.
+$(BUILD)/wheel/$(SONAME): $(OBJECTS) lib/libconsistency.map
+	@mkdir -p $(@D)
+	$(CC) $(SO_FLAGS) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(OBJECTS) $(filter-out -Wl$(comma)-rpath%,$(ALL_LIBS)) \
+	    -Wl,--disable-new-dtags,-rpath,'$$ORIGIN/../libconsistency.libs'
 $(BUILD)/lib/libconsistency.so: $(SHARED)
 	ln -sf libconsistency.so.$(VERSION) $@
 # One object whose internal symbols are local: what a program links statically cannot be taken for its own.
@@ -163,6 +172,29 @@ $(STATIC): $(OBJECTS)
 	$(OBJCOPY) --localize-hidden $(BUILD)/obj/libconsistency.o
 	rm -f $@
 	$(AR) rcD $@ $(BUILD)/obj/libconsistency.o
+# One archive that only draws and edits: what the calls of these headers reach, without what trains and measures.
+INFERENCE_HEADERS := base model checkpoint sampler edit image
+open := (
+INFERENCE_CALLS := $(shell cat $(INFERENCE_HEADERS:%=include/consistency/%.h) | tr '\n' ' ' | grep -oE 'CM_API [^;$(open)]*[$(open)]' | grep -oE '\<cm_\w+[$(open)]' | tr -d '$(open)')
+INFERENCE := $(BUILD)/lib/libconsistency-inference.a
+.PHONY: single
+single: $(INFERENCE) $(BUILD)/lib/consistency-inference.pc
+$(BUILD)/obj/inference/choices.o: src/api/choices.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -DCM_INFERENCE -c -o $@ $<
+$(INFERENCE): $(OBJECTS) $(BUILD)/obj/inference/choices.o
+	@mkdir -p $(@D)
+	$(LD) -r --gc-sections --force-group-allocation $(INFERENCE_CALLS:%=-u %) -o $(BUILD)/obj/libconsistency-inference.o \
+	    $(filter-out %/api/choices.o,$^)
+	$(OBJCOPY) --localize-hidden $(BUILD)/obj/libconsistency-inference.o
+	$(OBJCOPY) --strip-unneeded $(BUILD)/obj/libconsistency-inference.o
+	rm -f $@
+	$(AR) rcD $@ $(BUILD)/obj/libconsistency-inference.o
+$(BUILD)/lib/consistency-inference.pc: pkgconfig/consistency.pc.in Makefile include/consistency/base.h
+	@mkdir -p $(@D)
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' -e 's|@VERSION@|$(VERSION)|' \
+	    -e 's|^Name: .*|&-inference|' -e '/^Libs.private/d' \
+	    -e 's|-lconsistency$$|-lconsistency-inference -ldnnl $(filter-out -llapack,$(DEP_LIBS)) -lstdc++ -lm -pthread -lgomp|' $< > $@
 # The same with every symbol, for the unit tests.
 $(INTERNAL): $(OBJECTS)
 	@mkdir -p $(@D)
@@ -201,7 +233,7 @@ $(BUILD)/completions/fish/%: $(BUILD)/bin/%
 	@mkdir -p $(@D)
 	LD_LIBRARY_PATH=$(BUILD)/lib $< --completion fish > $@
 
--include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/tests/*.d $(BUILD)/tests/*/*.d)
+-include $(OBJECTS:.o=.d) $(BUILD)/obj/inference/choices.d $(wildcard $(BUILD)/tests/*.d $(BUILD)/tests/*/*.d)
 
 include tests/tests.mk
 
@@ -234,6 +266,9 @@ install: all
 	for p in $(PROGRAMS); do install -m 755 $(BUILD)/bin/$$p $(DESTDIR)$(BINDIR)/$$p || exit 1; done
 	install -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(CMAKEDIR)
 	install -m 644 $(PROGRAMS:%=man/%.1) $(DESTDIR)$(MANDIR)/man1/
+	install -d $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man5
+	install -m 644 man/libconsistency.3 $(DESTDIR)$(MANDIR)/man3/
+	install -m 644 man/consistency-checkpoint.5 $(DESTDIR)$(MANDIR)/man5/
 	set -e; for p in $(PROGRAMS); do for s in $(COMPLETIONS); do \
 	    case $$s in bash) to=$(BASHDIR)/$$p ;; zsh) to=$(ZSHDIR)/_$$p ;; fish) to=$(FISHDIR)/$$p.fish ;; esac; \
 	    install -D -m 644 $(BUILD)/completions/$$s/$$p $(DESTDIR)$$to; done; done
@@ -246,6 +281,7 @@ uninstall:
 	-rmdir $(DESTDIR)$(DATADIR)/features $(DESTDIR)$(DATADIR)
 	rm -f $(DESTDIR)$(INCLUDEDIR)/consistency.h $(HEADERS:%=$(DESTDIR)$(INCLUDEDIR)/consistency/%.h)
 	-rmdir $(DESTDIR)$(INCLUDEDIR)/consistency
+	rm -f $(DESTDIR)$(MANDIR)/man3/libconsistency.3 $(DESTDIR)$(MANDIR)/man5/consistency-checkpoint.5
 	rm -f $(PROGRAMS:%=$(DESTDIR)$(MANDIR)/man1/%.1) $(PROGRAMS:%=$(DESTDIR)$(BASHDIR)/%) \
 	    $(PROGRAMS:%=$(DESTDIR)$(ZSHDIR)/_%) $(PROGRAMS:%=$(DESTDIR)$(FISHDIR)/%.fish) \
 	    $(DESTDIR)$(CMAKEDIR)/consistency-config.cmake $(DESTDIR)$(CMAKEDIR)/consistency-config-version.cmake
@@ -254,10 +290,17 @@ uninstall:
 	    $(DESTDIR)$(LIBDIR)/libconsistency.so $(DESTDIR)$(LIBDIR)/libconsistency.a \
 	    $(DESTDIR)$(LIBDIR)/pkgconfig/consistency.pc $(PROGRAMS:%=$(DESTDIR)$(BINDIR)/%)
 
+# What is released: the source as it is committed, the same bytes wherever it is made.
+DIST ?= dist
+BUNDLE ?= all
+.PHONY: wheel
 dist:
-	@mkdir -p $(BUILD)
-	git archive --prefix=libconsistency-$(VERSION)/ -o $(BUILD)/libconsistency-$(VERSION).tar.gz HEAD
-	@echo $(BUILD)/libconsistency-$(VERSION).tar.gz
+	@$(PYTHON) bindings/python/consistency_build.py sdist --dist $(DIST)
+	@$(PYTHON) packaging/sbom.py $(DIST)/libconsistency-$(VERSION).tar.gz
+	@cd $(DIST) && sha256sum $$(ls | grep '^libconsistency-$(VERSION)[-.]') > SHA256SUMS && cat SHA256SUMS
+WHEEL_LIBRARY := $(if $(filter all,$(BUNDLE)),$(BUILD)/wheel/$(SONAME),$(SHARED))
+wheel: $(WHEEL_LIBRARY)
+	@$(PYTHON) bindings/python/consistency_build.py wheel --bundle $(BUNDLE) --library $(WHEEL_LIBRARY) --dist $(DIST)
 
 # The reference of the C interface, by doxygen, from the headers.
 .PHONY: reference

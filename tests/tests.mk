@@ -126,6 +126,7 @@ check-scripts: all $(BUILD)/tests/make_weights $(BUILD)/tests/info_files $(BUILD
 	@bash tests/exit.sh $(BUILD)
 	@bash tests/programs.sh $(BUILD)
 	@$(PYTHON) tests/man_pages.py $(BUILD)
+	@$(PYTHON) tests/gallery.py $(BUILD)
 	@bash tests/completion.sh $(BUILD)
 	@$(PYTHON) tests/reference.py $(BUILD)
 	@bash tests/searching.sh $(BUILD)
@@ -139,11 +140,33 @@ check-scripts: all $(BUILD)/tests/make_weights $(BUILD)/tests/info_files $(BUILD
 	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/python_test.py
 	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/python_test.py --no-numpy
 
+# The wheel in fresh environments; PYTHONS: those to try it with.  And what `make dist` writes, made twice.
+PYTHONS ?= $(PYTHON)
+.PHONY: check-wheel check-release check-linking
+check-wheel:
+	@rm -rf $(BUILD)/dist
+	@$(MAKE) -s wheel DIST=$(BUILD)/dist >/dev/null
+	@$(PYTHON) tests/wheel.py $(BUILD)/dist/*.whl $(PYTHONS)
+check-release: check-wheel
+	@bash tests/release.sh "$(MAKE)"
+# The small archive, and Meson.
+check-linking: all
+	@bash tests/single.sh "$(MAKE)" $(BUILD)
+	@bash tests/meson.sh "$(MAKE)" $(BUILD)
+
 # The Debian packages of what is committed, built, checked by lintian, and installed, tried and removed in a root of
 # their own; as root, with mmdebstrap and lintian.
 .PHONY: check-deb
 check-deb: deb
 	@bash tests/debian.sh $(DEB)
+
+# The packages once more, in a folder of another name: they have the same bytes.
+.PHONY: check-deb-twice
+check-deb-twice: deb
+	@rm -rf $(BUILD)/deb-twice && git clone -q . $(BUILD)/deb-twice
+	@$(MAKE) -s -C $(BUILD)/deb-twice deb >$(BUILD)/deb-twice.log 2>&1 || { tail -20 $(BUILD)/deb-twice.log; exit 1; }
+	@for deb in $(DEB)/*.deb; do cmp $$deb $(BUILD)/deb-twice/$$deb || exit 1; done
+	@echo "deb: $$(ls $(DEB)/*.deb | wc -l) packages are the same from two folders"
 
 .PHONY: check-format
 check-format:

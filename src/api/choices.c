@@ -1,18 +1,20 @@
-/* choices.c - the lists behind cm_choice_name: a line for each. */
+/* choices.c - the lists behind cm_choice_name: a line for each.  Compiled with CM_INFERENCE it has those of models,
+ * sampling, editing and pictures, and refers to nothing else. */
 #include <string.h>
 
 #include <consistency/base.h>
 
 #include "base/choice.h"
-#include "data/dataset.h"
 #include "data/fit.h"
 #include "diffusion/method.h"
 #include "diffusion/noise.h"
 #include "diffusion/precond.h"
 #include "graph/arithmetic.h"
 #include "nets/export.h"
-#include "nets/feature_net.h"
 #include "nets/net.h"
+#ifndef CM_INFERENCE
+#include "data/dataset.h"
+#include "nets/feature_net.h"
 #include "nets/perceptual.h"
 #include "run/options.h"
 #include "train/distance.h"
@@ -20,6 +22,7 @@
 #include "train/optim.h"
 #include "train/option_rows.h"
 #include "train/weight_net.h"
+#endif
 
 static cm_choice method_at(size_t i)
 {
@@ -39,6 +42,7 @@ static cm_choice network_at(size_t i)
     return family ? (cm_choice){family->name, family->about} : (cm_choice){NULL, NULL};
 }
 
+#ifndef CM_INFERENCE
 static cm_choice feature_network_at(size_t i)
 {
     const cm_feature_family *family = cmi_feature_family_at(i);
@@ -50,6 +54,7 @@ static cm_choice lpips_network_at(size_t i)
     const cm_perceptual_family *family = cmi_perceptual_family_at(i);
     return family ? (cm_choice){family->name, family->about} : (cm_choice){NULL, NULL};
 }
+#endif
 
 #define LIST(name, at)                                                                                               \
     &(const cm_choice_list)                                                                                          \
@@ -60,8 +65,6 @@ static const cm_choice_list *const lists[] = {
     LIST("methods", method_at),
     LIST("networks", network_at),
     LIST("model_formats", cmi_export_choice),
-    LIST("feature_networks", feature_network_at),
-    LIST("lpips_networks", lpips_network_at),
     LIST("preconds", precond_at),
     LIST("edm_discretizations", cmi_edm_discretization_choice),
     LIST("edm_schedules", cmi_edm_schedule_choice),
@@ -72,8 +75,11 @@ static const cm_choice_list *const lists[] = {
     LIST("noise_sources", cmi_noise_source_choice),
     LIST("precisions", cmi_precision_choice),
     LIST("memories", cmi_memory_choice),
-    LIST("run_options", cmi_run_option_choice),
     &cmi_fit_choices,
+#ifndef CM_INFERENCE
+    LIST("feature_networks", feature_network_at),
+    LIST("lpips_networks", lpips_network_at),
+    LIST("run_options", cmi_run_option_choice),
     &cmi_label_rule_choices,
     &cmi_dataset_finding_choices,
     &cmi_objective_choices,
@@ -94,6 +100,7 @@ static const cm_choice_list *const lists[] = {
     &cmi_weight_net_choices,
     &cmi_lpips_pooling_choices,
     &cmi_lpips_resize_choices,
+#endif
 };
 
 static cm_choice find(const char *list, size_t index)
