@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """man_pages.py BUILD [--write]: the pages of man/ beside the programs.
 
-There is a page for each program.  Its options are those of --help, name, letter, value and meaning, between two marks;
---write makes them anew.  Exit codes, synopsis and files that it names are compared as well, `man --warnings` finds nothing
+There is a page for each program, and libconsistency(3) and consistency-checkpoint(5).  Its options are those of --help, name, letter, value and meaning, between two marks;
+--write makes them anew, and the functions of libconsistency(3) from the headers.  Exit codes, synopsis and files that it names are compared as well, `man --warnings` finds nothing
 in any page, and every page that another one refers to exists."""
 import os
 import re
@@ -46,6 +46,52 @@ def section(options):
     return "\n".join(lines + [".El"]) + "\n"
 
 
+def read(*path):
+    with open(os.path.join(ROOT, *path), encoding="utf-8") as f:
+        return f.read()
+
+
+def functions():
+    """The lists of libconsistency(3): each header with what it is about and its functions."""
+    lines = []
+    order = re.findall(r'include "consistency/(\w+\.h)"|include <consistency/(\w+\.h)>', read("include", "consistency.h"))
+    for header in [a or b for a, b in order]:
+        text = read("include", "consistency", header)
+        about = re.sub(r"\s*\n \*\s*", " ", re.match(r"/\* %s - (.*?)[.:](?:\s)" % re.escape(header), text, re.S).group(1))
+        names = re.findall(r"^CM_API[^;]*?\b(cm_\w+)\(", text, re.M)
+        lines += [".Ss <consistency/%s>" % header, about[0].upper() + about[1:] + ":"]
+        lines += [".Fn %s%s" % (name, " ." if name == names[-1] else " ,") for name in names]
+    return "\n".join(lines) + "\n"
+
+
+def library_faults(man, write):
+    """libconsistency(3) has every function of the headers, and consistency-checkpoint(5) the networks and the parts of a checkpoint."""
+    path, begin, end = os.path.join(man, "libconsistency.3"), '.\\" functions of the headers\n', '.\\" end of the functions\n'
+    head, rest = read(path).split(begin)
+    old, tail = rest.split(end)
+    if write and old != functions():
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(head + begin + functions() + end + tail)
+        old = functions()
+    faults = [] if old == functions() else ["%s: the functions are not those of the headers; tests/man_pages.py BUILD --write mends it" % path]
+    known = set(re.findall(r"\bcm_\w+", "".join(read("include", "consistency", h) for h in os.listdir(os.path.join(ROOT, "include", "consistency")))))
+    faults += ["%s: there is no %s" % (path, name) for name in sorted(set(re.findall(r"\bcm_\w*[a-z]\b", head + tail)) - known)]
+    path = os.path.join(man, "consistency-checkpoint.5")
+    text = read(path)
+    parts = {"state.json"} | {n.replace("%s", "NAME") for n in re.findall(r'"([\w%-]+\.safetensors)"', read("src", "train", "state_parts.c"))}
+    told = set(re.findall(r"^\.It Pa (\S+)$", text.split('.\\" parts')[1].split('.\\" end of')[0], re.M))
+    if parts != told:
+        faults.append("%s: the parts of a checkpoint are %s, state_parts.c has %s" % (path, sorted(told), sorted(parts)))
+    networks = set(re.findall(r"consistency\.network` \| `\{\"type\": (.*?), \.\.\.", read("docs", "model-file.md"))[0].replace('"', "").split(" \\| "))
+    told = set(re.findall(r"^\.Cm (\w+)", text.split('.\\" networks')[1].split('.\\" end of')[0], re.M))
+    if networks != told:
+        faults.append("%s: the networks are %s, docs/model-file.md has %s" % (path, sorted(told), sorted(networks)))
+    keys = set(re.findall(r"^\| `(consistency\.\w+)`", read("docs", "model-file.md"), re.M))
+    if keys != set(re.findall(r"^\.It Cm (consistency\.\w+)", text, re.M)):
+        faults.append("%s: its keys are not those of docs/model-file.md" % path)
+    return faults
+
+
 def page_faults(build, program, path, write):
     if not os.path.exists(path):
         return ["there is no page " + path]
@@ -84,6 +130,7 @@ def main():
     faults = []
     for program in programs:
         faults += page_faults(build, program, os.path.join(man, program + ".1"), write)
+    faults += library_faults(man, write)
     pages = sorted(os.listdir(man))
     for page in pages:
         with open(os.path.join(man, page), encoding="utf-8") as f:
