@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The Python binding: sampling, errors, callbacks, Ctrl-C, threads; with numpy when there, and without."""
-import array, builtins, copy, gc, io, json, logging, math, mmap, os, pickle, random, re, shutil, signal, struct, subprocess, sys, tempfile, threading, time
-import unittest
+import array, builtins, contextlib, copy, ctypes as C, gc, io, json, logging, math, mmap, os, pickle, random, re, shutil, signal, struct, subprocess, sys, tempfile, threading, time, types
+import unittest, unittest.mock
 from pathlib import Path
 
 sys.path.insert(0, "bindings/python")
@@ -1004,12 +1004,16 @@ class Training(unittest.TestCase):
         self.assertGreaterEqual(len(blocks), 3)
         with tempfile.TemporaryDirectory() as d:
             names = []
+            os.mkdir(d + "/PIL")  # Pillow brings its types from version 10.1 on
+            for name in ("__init__", "Image"):
+                with open("%s/PIL/%s.pyi" % (d, name), "w", encoding="utf-8") as f:
+                    f.write("from typing import Any\ndef __getattr__(name: str) -> Any: ...\n")
             for i, block in enumerate(blocks):
                 names.append("%s/example%d.py" % (d, i))
                 with open(names[-1], "w", encoding="utf-8") as f:
                     f.write(block if "import consistency" in block else "import consistency as cm\n" + block)
             checked = subprocess.run([sys.executable, "-m", "mypy", "--strict", "--cache-dir", d + "/cache", *names], capture_output=True,
-                                     env=dict(os.environ, MYPYPATH="bindings/python"), text=True)
+                                     env=dict(os.environ, MYPYPATH="bindings/python:" + d), text=True)
             self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
 
     def test_tensorboard_file(self):
@@ -1027,6 +1031,148 @@ class Training(unittest.TestCase):
         self.assertEqual(events[0], b"\x09" + struct.pack("<d", 7.0) + b"\x1a\x0dbrain.Event:2")
         value = b"\x0a\x04loss\x15" + struct.pack("<f", 0.5)
         self.assertEqual(events[1], b"\x09" + struct.pack("<d", 7.0) + b"\x10\xac\x02\x2a\x0d\x0a\x0b" + value)
+
+
+class Memory(unittest.TestCase):
+    """Arrays of others and of ours: shared, not copied."""
+
+    def setUp(self):
+        self.model = cm.Model.load(MODEL)
+        self.sampler = cm.Sampler(self.model, threads=1)
+        self.shape = (2,) + self.model.image_shape
+        self.images = self.sampler.sample(2, labels=[3, 5], seed=1)
+
+    @staticmethod
+    def flat(images):
+        values = images.tolist()
+        while isinstance(values[0], list):
+            values = [v for row in values for v in row]
+        return values
+
+    def test_buffers(self):
+        numbers = array.array("f", bytes(4 * math.prod(self.shape)))
+        view = memoryview(numbers).cast("B").cast("f", list(self.shape))
+        self.assertIs(self.sampler.sample(2, labels=[3, 5], seed=1, out=view), view)
+        self.assertEqual(list(numbers), self.flat(self.images))
+        self.assertEqual(self.flat(self.model.denoise(view, 1.0)), self.flat(self.model.denoise(self.images, 1.0)))
+        n, channels, height, width = self.shape
+        pixels = bytearray(n * height * width)
+        self.sampler.sample(2, labels=[3, 5], seed=1, out=memoryview(pixels).cast("B", [n, height, width, channels]))
+        self.assertEqual(pixels, bytes(round((max(-1, min(1, v)) + 1) * 127.5) for v in numbers))
+        for wrong in ([0.0] * 4, "text", memoryview(bytes(8)).cast("d")):
+            with self.assertRaisesRegex(TypeError, "expected an array of float32 or uint8"):
+                self.sampler.sample(2, labels=1, out=wrong)
+        with self.assertRaisesRegex(ValueError, "cannot be written to"):
+            self.sampler.sample(2, labels=1, out=memoryview(bytes(numbers)).cast("f", list(self.shape)))
+        with self.assertRaisesRegex(ValueError, "has shape"):
+            self.sampler.sample(1, labels=1, out=view)
+
+    def test_masks_without_numpy_are_masks(self):
+        n, channels, height, width = self.shape
+        hole = bytes(height * width // 2) + bytes([1] * (height * width // 2))
+        results = []
+        for mask in (hole, bytes(255 * v for v in hole)):
+            given = memoryview(mask).cast("B", [1, height, width, 1])
+            results.append(self.flat(self.sampler.inpaint(self.images, given, labels=[3, 5])))
+        results.append(self.flat(self.sampler.inpaint(self.images, [[[[float(hole[y * width + x]) for x in range(width)] for y in range(height)]]],
+                                                      labels=[3, 5])))
+        self.assertEqual(results[0], results[1])
+        self.assertEqual(results[0], results[2])
+
+    def test_dlpack(self):
+        from consistency import _memory
+
+        class Foreign:
+            def __init__(self, of, kind=1):
+                self.of, self.shape, self.kind = of, of.shape, kind
+
+            def __dlpack_device__(self):
+                return (self.kind, 0)
+
+            def __dlpack__(self, **_):
+                return self.of.__dlpack__()
+        images = cm.Images(self.shape)
+        self.sampler.sample(2, labels=[3, 5], seed=1, out=Foreign(images))
+        self.assertEqual(images.data[:], self.flat(self.images))
+        self.assertEqual(self.flat(self.model.denoise(Foreign(images), 1.0)), self.flat(self.model.denoise(self.images, 1.0)))
+        view = _memory.from_dlpack(images, "images")
+        self.assertEqual((view.address, view.shape), (C.addressof(images.data), self.shape))
+        with self.assertRaisesRegex(TypeError, "memory of another device"):
+            self.model.denoise(Foreign(images, 2), 1.0)
+        gc.collect()
+        unused = images.__dlpack__()
+        self.assertEqual(len(_memory._lent), 2)
+        del view, unused
+        gc.collect()
+        self.assertEqual(len(_memory._lent), 0)  # all was given back
+
+    def test_pillow(self):
+        try:
+            from PIL import Image
+        except ImportError:
+            self.skipTest("there is no Pillow")
+        pictures = cm.to_pil(self.images)
+        self.assertEqual([(p.mode, p.size) for p in pictures], [("L", (32, 32))] * 2)
+        whole = Image.new("L", (32, 32))
+        kept = cm.to_pil(self.sampler.inpaint(pictures, whole, labels=[3, 5]))
+        self.assertEqual([p.tobytes() for p in kept], [p.tobytes() for p in pictures])
+        cm.encode_image(pictures[0])
+        with self.assertRaisesRegex(ValueError, "mode RGBA, expected L or RGB"):
+            self.sampler.inpaint(pictures[0].convert("RGBA"), whole, labels=3)
+        with self.assertRaisesRegex(ValueError, r"images\[1\] is L of 16 x 32, the first is L of 32 x 32"):
+            self.sampler.inpaint([pictures[0], pictures[1].resize((16, 32))], whole, labels=3)
+
+    def test_notebooks(self):
+        one = self.images[:1] if hasattr(self.images, "dtype") else self.images
+        for shown in (self.images, one):
+            page = shown._repr_png_()
+            self.assertEqual(page[:8], b"\x89PNG\r\n\x1a\n")
+        self.assertEqual(cm.decode_image(self.images._repr_png_()).shape, (1, 1, 36, 70))
+        many = cm.Images((200,) + self.model.image_shape)
+        self.assertEqual(cm.decode_image(many._repr_png_()).shape[2], 2 + 10 * 34)  # a hundred of them
+        self.assertIsNone(cm.Images((2, 5, 4, 4))._repr_png_())
+        if hasattr(self.images, "dtype"):
+            import numpy as np
+            self.assertIs(type(self.images * 2), np.ndarray)
+            self.assertIsInstance(self.images.mean(), np.float32)
+            self.assertIsNone(self.images[0, 0]._repr_png_())
+            again = pickle.loads(pickle.dumps(self.images))
+            self.assertTrue((again == self.images).all())
+
+    def test_progress_by_tqdm(self):
+        bars = []
+
+        class Bar:
+            def __init__(self, **given):
+                self.given, self.n, self.closed = given, 0, 0
+                bars.append(self)
+
+            def update(self, by):
+                self.n += by
+
+            def set_postfix_str(self, text, refresh):
+                self.text = text
+
+            def close(self):
+                self.closed += 1
+        module, terminal = types.ModuleType("tqdm.auto"), io.StringIO()
+        module.tqdm, terminal.isatty = Bar, lambda: True
+        with unittest.mock.patch.dict(sys.modules, {"tqdm": types.ModuleType("tqdm"), "tqdm.auto": module}), contextlib.redirect_stderr(terminal):
+            self.sampler.sample(3, labels=1, progress=True)
+            cm.Model.load(MODEL, copy=True, progress=True).close()
+            with self.assertRaises(ZeroDivisionError):
+                self.sampler.sample(3, labels=1, progress=True, step=lambda *_: 1 / 0)
+        self.assertTrue(bars and all(b.n <= b.given["total"] for b in bars))
+        self.assertTrue(all(b.closed for b in bars))
+        self.assertEqual(bars[0].n, bars[0].given["total"])
+        self.assertEqual(terminal.getvalue(), "")
+        with unittest.mock.patch.dict(sys.modules, {"tqdm": None, "tqdm.auto": None}), contextlib.redirect_stderr(terminal):
+            self.sampler.sample(3, labels=1, progress=True)
+        self.assertRegex(terminal.getvalue(), "sampling 100%")
+        quiet = io.StringIO()
+        with contextlib.redirect_stderr(quiet):
+            self.sampler.sample(3, labels=1, progress=True)
+        self.assertEqual(quiet.getvalue(), "")  # no terminal
 
 
 def run_apart(code, *arguments):

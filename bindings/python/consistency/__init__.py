@@ -20,12 +20,12 @@ warnings are shown unless the program sets it up otherwise; logging.getLogger("c
 
 import contextlib
 import ctypes as C
+import importlib
 import json
 import logging
 import math
 import os
 import re
-import sys
 import time
 from types import TracebackType
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Type, Union
@@ -33,6 +33,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 from . import _source, _values
 from ._handle import Error, Handle
 from ._interrupt import Interrupt, guarded
+from ._progress import Bar, Count, counting
 from ._lib import (AverageOptions, CM_ERR_CANCELLED, CM_U8, Condition, ContextOptions, DenoiseOptions, LikelihoodOptions, ImageReadOptions,
                    ImageWriteOptions, LOG, LoadOptions, ModelInfo, PROGRESS, STEP,
                    SampleOptions, SamplerInfo, SamplerOptions, SaveOptions, choices, lib)
@@ -40,7 +41,7 @@ from ._lib import Images as CImages
 from ._values import Array, Images
 
 __all__ = ["Model", "Checkpoint", "convert", "Sampler", "Trainer", "Dataset", "Run", "run_options", "Images", "Error", "presets", "train_options", "version", "build_info", "write_page",
-           "read_image", "read_mask", "read_note", "encode_image", "decode_image", "noise_level", "Features", "Lpips", "Statistics", "frechet_distance",
+           "read_image", "read_mask", "to_pil", "read_note", "encode_image", "decode_image", "noise_level", "Features", "Lpips", "Statistics", "frechet_distance",
            "frechet_infinity", "frechet_subsets", "inception_score", "kernel_distance", "precision_recall",
            "search_point"]
 
@@ -187,7 +188,7 @@ class Model(Handle):
     @classmethod
     def load(cls, source: Union["os.PathLike[str]", str, bytes, Any], config: Optional[Dict[str, Any]] = None,
              allow_nonfinite: bool = False, copy: bool = False,
-             progress: Optional[Callable[[int, int], Any]] = None, weights: Optional[str] = None) -> "Model":
+             progress: Count = None, weights: Optional[str] = None) -> "Model":
         """source: the name of a file or of a folder of diffusers (text or a pathlib.Path), the content of a file (bytes, bytearray, mmap, an array of
         bytes), or a binary file object with read and seek.
 
@@ -195,7 +196,7 @@ class Model(Handle):
         names, for those that carry none.
         copy: True reads the weights into memory, so that the file or the memory may change or go away while the model is
         in use; without it content is used in place and kept alive.  What a file object reads is always copied.
-        progress: a function (bytes done, bytes in total) that may return a true value to stop.
+        progress: True, or a function (bytes done, bytes in total) that may return a true value to stop.
         weights: which set of a file that holds several ("ema", "model"); None: the average where there is one."""
         options = LoadOptions()
         lib.cm_load_options_init(C.byref(options), C.sizeof(options))
@@ -205,8 +206,10 @@ class Model(Handle):
         options.weights = _values.text(weights, "weights") if weights is not None else None
         handle, failure = C.c_void_p(), []  # type: Any, List[BaseException]
 
+        show = counting(progress, "reading")
+
         def on_progress(_: Any, done: int, total: int) -> Any:
-            return progress and progress(done, total)
+            return show(done, total)
 
         with Interrupt() as interrupt, _context() as context:
             options.progress = PROGRESS(guarded(failure, interrupt, on_progress))
@@ -220,12 +223,12 @@ class Model(Handle):
 
     @classmethod
     def reconstruct(cls, paths: Sequence[Path], std: float, images: float = 0,
-                    progress: Optional[Callable[[int, int], Any]] = None) -> "Model":
+                    progress: Count = None) -> "Model":
         """The power-function average of width std that ends after so many images (0: with the latest file), as the sum
         of stored averages that is nearest to it: files ema-power-*.safetensors of a run's checkpoints, or EDM2's
         snapshots NAME-KIMG-STD.pkl.
 
-        progress: a function (done, total) of files opened and weights added that may return a true value to stop."""
+        progress: True, or a function (done, total) of files opened and weights added that may return a true value to stop."""
         if isinstance(paths, (str, bytes, os.PathLike)):
             raise TypeError("paths is %r, expected a list of files" % (paths,))
         names = [_values.path(p, "paths[%d]" % i) for i, p in enumerate(paths)]
@@ -235,8 +238,10 @@ class Model(Handle):
         lib.cm_average_options_init(C.byref(o), C.sizeof(o))
         o.std, o.images = _values.number(std, "std"), _values.number(images, "images")
 
+        show = counting(progress, "adding")
+
         def on_progress(_: Any, done: int, total: int) -> Any:
-            return progress and progress(done, total)
+            return show(done, total)
 
         with Interrupt() as interrupt, _context() as context:
             o.progress = PROGRESS(guarded(failure, interrupt, on_progress))
@@ -253,11 +258,11 @@ class Model(Handle):
         return cls(handle)
 
     def save(self, path: Path, overwrite: bool = False, format: Optional[str] = None, dtype: Optional[str] = None,
-             shard_bytes: int = 0, progress: Optional[Callable[[int, int], Any]] = None) -> None:
+             shard_bytes: int = 0, progress: Count = None) -> None:
         """format: "native", "torch" or "diffusers" (a folder); None: "torch" where path ends in .pt or .pth, else "native".
         dtype: "float32", "float16" or "bfloat16"; None: each weight as it is.
         shard_bytes: for diffusers the most bytes of weights in one file; 0: one file.
-        progress: a function (bytes done, bytes in total) that may return a true value to stop."""
+        progress: True, or a function (bytes done, bytes in total) that may return a true value to stop."""
         options = SaveOptions()
         lib.cm_save_options_init(C.byref(options), C.sizeof(options))
         options.overwrite = _values.flag(overwrite, "overwrite")
@@ -266,8 +271,10 @@ class Model(Handle):
         options.shard_bytes = _values.integer(shard_bytes, "shard_bytes", 0, 2**63 - 1)
         failure: List[BaseException] = []
 
+        show = counting(progress, "writing")
+
         def on_progress(_: Any, done: int, total: int) -> Any:
-            return progress and progress(done, total)
+            return show(done, total)
 
         with Interrupt() as interrupt, self._held() as handle:
             options.progress = PROGRESS(guarded(failure, interrupt, on_progress))
@@ -297,18 +304,18 @@ class Model(Handle):
         return labels
 
     def denoise(self, x: Array, sigma: Union[float, Sequence[float], Array], labels: Any = None,
-                progress: Optional[Callable[[int, int], Any]] = None,
+                progress: Count = None,
                 second: Union[None, float, Sequence[float], Array] = None, guidance: Optional[float] = None) -> Array:
         """D(x; sigma), not clamped: x is n x C x H x W (or one image), sigma a number or n of them; labels: numbers or
         names of classes.  second, of a network of two times: the level of the second time, a number or n of them, at
         most sigma; None is 0.  guidance: its scale, of networks that are told of it.
 
-        progress: a function (done, total) that may return a true value to stop.  Ctrl-C stops within one evaluation."""
+        progress: True, or a function (done, total) that may return a true value to stop.  Ctrl-C stops within one evaluation."""
         return self._denoise(x, sigma, None, None, labels, progress, second, None, guidance)[0]
 
     def denoise_tangent(self, x: Array, sigma: Union[float, Sequence[float], Array], x_tangent: Optional[Array] = None,
                         sigma_tangent: Union[None, float, Sequence[float], Array] = None, labels: Any = None,
-                        progress: Optional[Callable[[int, int], Any]] = None,
+                        progress: Count = None,
                         second: Union[None, float, Sequence[float], Array] = None,
                         second_tangent: Union[None, float, Sequence[float], Array] = None,
                         guidance: Optional[float] = None) -> Tuple[Array, Array]:
@@ -331,12 +338,12 @@ class Model(Handle):
         return (n,) + _values.floats(x, (n,) + self.image_shape, what)
 
     def _denoise(self, x: Array, sigma: Any, x_tangent: Any, sigma_tangent: Any, labels: Any,
-                 progress: Optional[Callable[[int, int], Any]], second: Any = None,
+                 progress: Count, second: Any = None,
                  second_tangent: Any = None, guidance: Optional[float] = None) -> Tuple[Array, Array]:
         n, data, keep = self._planes(x, "x")
         level, keep2 = _levels(sigma, n, "sigma")
         label = _values.integers(self._labels(labels), n, "labels") if labels is not None else None
-        out, pointer = _values.new((n, self.out_channels) + self.image_shape[1:])
+        out, pointer = _values.new_images((n, self.out_channels) + self.image_shape[1:])
         slope, moves, speed, into = None, None, None, None
         if x_tangent is not None:
             count, moves, keep3 = self._planes(x_tangent, "x_tangent")
@@ -354,8 +361,10 @@ class Model(Handle):
         if second_tangent is not None:
             o.second_tangent, keep6 = _levels(second_tangent, n, "second_tangent")
 
+        show = counting(progress, "evaluating")
+
         def on_progress(_: Any, done: int, total: int) -> Any:
-            return progress and progress(done, total)
+            return show(done, total)
 
         with Interrupt() as interrupt, self._held() as handle:
             o.progress = PROGRESS(guarded(failure, interrupt, on_progress))
@@ -369,7 +378,7 @@ class Model(Handle):
 
     def bits_per_dim(self, x: Array, labels: Any = None, probes: int = 1, seed: int = 0, continuous: bool = False,
                      rtol: float = 1e-5, atol: float = 1e-5, max_nfe: int = 1000,
-                     progress: Optional[Callable[[int, int], Any]] = None, first_index: int = 0,
+                     progress: Count = None, first_index: int = 0,
                      sigma_min: Optional[float] = None, sigma_max: Optional[float] = None,
                      evaluations: Optional[List[int]] = None) -> List[float]:
         """How likely the model, a denoiser, finds each image: bits per value, by the probability-flow ODE with
@@ -378,7 +387,7 @@ class Model(Handle):
 
         Image i draws from stream first_index + i of the seed.  sigma_min, sigma_max: the levels to walk between; None:
         those of a sampler.  evaluations: a list, whose content becomes the network evaluations of each image and
-        direction.  progress: a function (done, total) that may return a true value to stop; it is asked after each
+        direction.  progress: True, or a function (done, total) that may return a true value to stop; it is asked after each
         evaluation, and Ctrl-C stops within one."""
         n, data, keep = self._planes(x, "x")
         label = _values.integers(self._labels(labels), n, "labels") if labels is not None else None
@@ -398,8 +407,10 @@ class Model(Handle):
         counts = (C.c_int32 * n)()
         o.evaluations = counts
 
+        show = counting(progress, "evaluating")
+
         def on_progress(_: Any, done: int, total: int) -> Any:
-            return progress and progress(done, total)
+            return show(done, total)
 
         with Interrupt() as interrupt, self._held() as handle:
             o.progress = PROGRESS(guarded(failure, interrupt, on_progress))
@@ -436,7 +447,7 @@ from .editing import Editing, noise_level  # noqa: E402  (it needs what stands a
 
 def convert(source: Any, path: Path, format: Optional[str] = None, dtype: Optional[str] = None, overwrite: bool = False,
             config: Optional[Dict[str, Any]] = None, weights: Optional[str] = None, shard_bytes: int = 0,
-            progress: Optional[Callable[[int, int], Any]] = None) -> None:
+            progress: Count = None) -> None:
     """Reads a model as Model.load does and writes it as Model.save does, without keeping it.
 
     format: None: that of path's ending, .safetensors, .pt or .pth; a folder of diffusers where there is no ending; another
@@ -445,21 +456,6 @@ def convert(source: Any, path: Path, format: Optional[str] = None, dtype: Option
     format = _converted_format(path) if format is None else format
     with Model.load(source, config=config, weights=weights, progress=progress) as model:
         model.save(path, overwrite=overwrite, format=format, dtype=dtype, shard_bytes=shard_bytes, progress=progress)
-
-
-class _Line:
-    """progress=True: one line on a terminal."""
-
-    def __init__(self) -> None:
-        self.shown = 0.0
-
-    def __call__(self, done: int, total: int, eta: float) -> None:
-        now = time.monotonic()
-        if sys.stderr.isatty() and (now - self.shown > 0.1 or done == total):
-            end = "\n" if done == total else ""
-            sys.stderr.write("\rsampling %3.0f%%, about %.0f s left\033[K%s" % (100.0 * done / total, eta, end))
-            sys.stderr.flush()
-            self.shown = now
 
 
 def _levels(values: Any, n: int, what: str) -> Tuple[Any, Any]:
@@ -651,29 +647,30 @@ class Sampler(Editing, Handle):
         if labels is not None or guidance is not None:
             o.condition = _condition(array, guidance)
         failure: List[BaseException] = []
-        began = time.monotonic()
-        report = _Line() if progress is True else progress or None
+        began, bar = time.monotonic(), Bar("sampling")
 
         def on_progress(_: Any, done: int, total: int) -> None:
-            if callable(report):
-                spent = time.monotonic() - began
-                report(done, total, spent * (total / done - 1))
+            if progress is True:
+                bar.show(done, total)
+            elif callable(progress):
+                progress(done, total, (time.monotonic() - began) * (total / done - 1))
 
         def on_step(_: Any, evaluation: int, sigma: float, first: int, images: Any) -> Any:
-            seen, pointer = _values.new((images.contents.n,) + shape)
+            seen, pointer = _values.new_images((images.contents.n,) + shape)
             C.memmove(pointer, images.contents.data, 4 * images.contents.n * math.prod(shape))
             if step:
                 step(evaluation, sigma, first, seen)
 
         images = _values.target(out, "out", (n,) + shape) if out is not None else None
         if images is None:
-            out, pointer = _values.new((n,) + shape)
+            out, pointer = _values.new_images((n,) + shape)
             images = _values.planes((n,) + shape, pointer)
         with Interrupt(self.cancel) as interrupt, self._held():
             o.progress = PROGRESS(guarded(failure, interrupt, on_progress))
             if step:
                 o.step = STEP(guarded(failure, interrupt, on_step))
             status = call(o, C.byref(images))
+        bar.close()
         _finish(status, failure)
         return out
 
@@ -715,6 +712,12 @@ def write_page(path: Path, images: Array, columns: Optional[int] = None, margin:
     """Writes images (n x C x H x W in [-1, 1], or n x H x W x C bytes) as one PNG or JPEG.  names: what stands over each
     of the columns, None or "" over one without a name.  note is a text that a PNG keeps and read_note reads."""
     name, options = _values.path(path), _write_options(quality, overwrite, note=note)
+    page, room = _page(images, columns, margin, background, names)
+    _check(lib.cm_image_write(None, name, C.byref(page), C.byref(options)))
+
+
+def _page(images: Array, columns: Optional[int], margin: int, background: int,
+          names: Optional[Sequence[Optional[str]]] = None) -> Tuple[CImages, Any]:
     margin, background = _values.size(margin, "margin"), _values.integer(background, "background", 0, 255)
     if len(_values.shape_of(images, "images")) < 3:
         raise ValueError("images has shape %s, expected n x C x H x W" % (_values.shape_of(images),))
@@ -727,7 +730,27 @@ def write_page(path: Path, images: Array, columns: Optional[int] = None, margin:
     _check(lib.cm_image_named_grid_size(C.byref(given), across, margin, heads, C.byref(height), C.byref(width)))
     page, room = _bytes(1, given.channels, height.value, width.value)
     _check(lib.cm_image_named_grid(C.byref(given), across, margin, background, heads, C.byref(page)))
-    _check(lib.cm_image_write(None, name, C.byref(page), C.byref(options)))
+    return page, room
+
+
+def _page_png(images: Array) -> bytes:
+    """What a notebook shows of images."""
+    page, room = _page(images, None, 2, 128)
+    return _encoded(page, _write_options(image_format="png"))
+
+
+def to_pil(images: Array) -> List[Any]:
+    """Images (n x C x H x W in [-1, 1], or n x H x W x C bytes; n may be left out) as a list of Pillow's, of mode L or RGB.  Pictures of
+    Pillow go into every call that takes images, as they are."""
+    pillow = importlib.import_module("PIL.Image")
+    given = _values.images(images, "images", finite=False)
+    if given.channels not in (1, 3):
+        raise ValueError("images has %d channels, expected 1 or 3" % given.channels)
+    to, room = _bytes(given.n, given.channels, given.height, given.width)
+    _check(lib.cm_images_convert(C.byref(given), C.byref(to)))
+    pixels, size = memoryview(room).cast("B"), given.channels * given.height * given.width
+    return [pillow.frombytes("L" if given.channels == 1 else "RGB", (given.width, given.height), bytes(pixels[i * size:(i + 1) * size]))
+            for i in range(given.n)]
 
 
 def read_note(path: Path) -> Optional[str]:
@@ -744,7 +767,10 @@ def read_note(path: Path) -> Optional[str]:
 def encode_image(image: Array, format: str = "png", quality: int = 0) -> bytes:
     """The bytes of a file, "png" or "jpeg", of one image C x H x W in [-1, 1], or of bytes H x W x C; quality 1 to 100
     is a JPEG's (95).  Two and four channels are gray and colours with alpha, which a PNG holds."""
-    given, options = _values.images(image, "image", finite=False), _write_options(quality, False, format)
+    return _encoded(_values.images(image, "image", finite=False), _write_options(quality, False, format))
+
+
+def _encoded(given: CImages, options: ImageWriteOptions) -> bytes:
     data, size = C.POINTER(C.c_uint8)(), C.c_size_t()
     _check(lib.cm_image_encode(None, C.byref(given), C.byref(options), C.byref(data), C.byref(size)))
     try:
@@ -796,7 +822,7 @@ def _file(path: Path) -> Tuple[Callable[[Any, Any], int], str]:
 
 def _floats(picture: CImages) -> Array:
     shape = (1, picture.channels, picture.height, picture.width)
-    out, pointer = _values.new(shape)
+    out, pointer = _values.new_images(shape)
     _check(lib.cm_images_convert(C.byref(picture), C.byref(_values.planes(shape, pointer))))
     return out
 

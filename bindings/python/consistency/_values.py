@@ -8,6 +8,7 @@ import numbers
 import os
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
+from . import _memory
 from ._lib import CM_F32, CM_U8
 from ._lib import Images as CImages
 
@@ -27,7 +28,8 @@ def numpy() -> Any:
 
 
 class Images:
-    """n x C x H x W float32 values where numpy is absent."""
+    """n x C x H x W float32 values where numpy is absent: .data is a buffer of all of them, memoryview(images) one of its shape from
+    Python 3.12 on, and DLPack hands them to torch and others (torch.from_dlpack(images)); none of these copies."""
 
     def __init__(self, shape: Sequence[int]) -> None:
         self.shape: Shape = tuple(shape)
@@ -48,6 +50,39 @@ class Images:
     def __array_interface__(self) -> Any:
         return {"version": 3, "shape": self.shape, "typestr": "<f4", "data": (C.addressof(self.data), False)}
 
+    def __buffer__(self, flags: int) -> memoryview:
+        return memoryview(self.data).cast("B").cast("f", list(self.shape))
+
+    def __dlpack_device__(self) -> Tuple[int, int]:
+        return (1, 0)
+
+    def __dlpack__(self, **_: Any) -> Any:
+        return _memory.to_dlpack(C.addressof(self.data), self.shape, self.data)
+
+    def _repr_png_(self) -> Optional[bytes]:
+        return shown(self)
+
+
+def shown(values: Any) -> Optional[bytes]:
+    """What a notebook shows of images: a page of them as a PNG, at most SHOWN; None where it is no images."""
+    from . import _page_png
+    shape = tuple(values.shape)
+    if not 3 <= len(shape) <= 4 or shape[-3] not in (1, 3) or not all(shape):
+        return None
+    return _page_png(values if len(shape) == 3 or shape[0] <= SHOWN else images_part(values, SHOWN))
+
+
+SHOWN = 100
+
+
+def images_part(values: Any, n: int) -> Any:
+    """The first n images."""
+    if not isinstance(values, Images):
+        return values[:n]
+    part = Images((n,) + values.shape[1:])
+    C.memmove(part.data, values.data, C.sizeof(part.data))
+    return part
+
 
 def new(shape: Sequence[int]) -> Tuple[Array, Any]:
     """An empty float32 array and a pointer to its data."""
@@ -57,6 +92,48 @@ def new(shape: Sequence[int]) -> Tuple[Array, Any]:
         return images, C.cast(images.data, C.POINTER(C.c_float))
     array = np.empty(shape, np.float32)
     return array, array.ctypes.data_as(C.POINTER(C.c_float))
+
+
+def new_images(shape: Sequence[int]) -> Tuple[Array, Any]:
+    """The same for images, which notebooks show."""
+    array, pointer = new(shape)
+    if numpy() is not None:
+        from ._pictures import Pictures
+        array = array.view(Pictures)
+    return array, pointer
+
+
+def _pillows(pictures: Sequence[Any], what: str) -> _memory.View:
+    """Pictures of Pillow, of one mode and size, as n x H x W x C bytes."""
+    for i, picture in enumerate(pictures):
+        if picture.mode not in ("L", "RGB"):
+            raise ValueError("%s is a picture of mode %s, expected L or RGB: convert('RGB') makes one" % (what, picture.mode))
+        if (picture.mode, picture.size) != (pictures[0].mode, pictures[0].size):
+            raise ValueError("%s[%d] is %s of %d x %d, the first is %s of %d x %d" % (
+                (what, i, picture.mode) + tuple(picture.size) + (pictures[0].mode,) + tuple(pictures[0].size)))
+    width, height = pictures[0].size
+    if not width * height:
+        raise ValueError("%s is empty" % what)
+    pixels = memoryview(b"".join(picture.tobytes() for picture in pictures))
+    view = _memory.from_buffer(pixels.cast("B", [len(pictures), height, width, len(pictures[0].getbands())]))
+    assert view is not None
+    return view
+
+
+def given(values: Any, what: str) -> Any:
+    """Arrays of others in a form that numpy, or what stands for it here, takes without a copy; anything else as it is."""
+    several = isinstance(values, (list, tuple)) and len(values) > 0 and hasattr(values[0], "getbands")
+    if several or hasattr(values, "getbands"):
+        view = _pillows(values if several else [values], what)
+        view = view if several else _memory.View(view.address, view.shape[1:], view.strides[1:], view.typestr, True, view)
+        return view if numpy() is None else numpy().asarray(view)
+    if isinstance(values, (Images, list, tuple, str, bytes, _memory.View)):
+        return values
+    if hasattr(values, "__dlpack__") and not hasattr(values, "__array__") and not hasattr(values, "__array_interface__"):
+        return _memory.from_dlpack(values, what)
+    if numpy() is None and not hasattr(values, "__array_interface__"):
+        return _memory.from_buffer(values) or (_memory.from_dlpack(values, what) if hasattr(values, "__dlpack__") else values)
+    return values
 
 
 # --- single values ------------------------------------------------------------------------------
@@ -153,6 +230,7 @@ def text(value: Any, what: str) -> bytes:
 
 
 def shape_of(values: Any, what: str = "the array") -> Shape:
+    values = given(values, what)
     if hasattr(values, "shape"):
         return tuple(values.shape)
     shape: List[int] = []
@@ -185,6 +263,15 @@ def _leaves(values: Any, shape: Shape, what: str) -> Iterator[float]:
         yield from _leaves(v, shape[1:], what)
 
 
+def _flat(values: Any) -> Iterator[Any]:
+    """The leaves of nested lists."""
+    for v in values:
+        if isinstance(v, list):
+            yield from _flat(v)
+        else:
+            yield v
+
+
 def _refuse(what: str, shape: Shape, at: int, value: float, limit: Optional[float], meaning: str) -> None:
     index = []
     for side in reversed(shape):
@@ -196,14 +283,16 @@ def _refuse(what: str, shape: Shape, at: int, value: float, limit: Optional[floa
     raise ValueError("%s is %g, expected %s" % (place, value, meaning))
 
 
+_BYTES = "%s holds bytes (uint8), expected numbers in [-1, 1]: x / 127.5 - 1 makes them of a picture's"
+
+
 def _numpy_floats(np: Any, values: Any, what: str, allow_bool: bool) -> Any:
     try:
         array = np.asarray(values)
     except ValueError:  # lists whose rows differ in length
         raise ValueError("%s is no array: its rows differ in length" % what) from None
     if array.dtype == np.uint8 and not allow_bool:
-        raise ValueError("%s holds bytes (uint8), expected numbers in [-1, 1]: x / 127.5 - 1 makes them of a picture's"
-                         % what)
+        raise ValueError(_BYTES % what)
     if array.dtype.kind not in ("fiub" if allow_bool else "fiu"):
         raise TypeError("%s holds values of type %s, expected numbers" % (what, array.dtype))
     with np.errstate(over="ignore"):
@@ -215,36 +304,41 @@ def floats(values: Any, shape: Sequence[int], what: str, limit: Optional[float] 
     """A pointer to the float32 values of an array of that shape, and what keeps them alive.  Every value has to be
     finite, and within -limit..limit where a limit is given."""
     wanted = tuple(shape)
-    np = numpy()
+    np, values = numpy(), given(values, what)
     if isinstance(values, Images):
-        given, flat = values.shape, values.data
+        has, flat = values.shape, values.data
     elif np is not None:
         flat = _numpy_floats(np, values, what, allow_bool)
-        given = tuple(flat.shape) or (1,)
+        has = tuple(flat.shape) or (1,)
+    elif isinstance(values, _memory.View) and values.is_dense("<f4"):
+        has, flat = values.shape or (1,), (C.c_float * math.prod(values.shape)).from_address(values.address)
+        flat._keep = values
     else:
+        if isinstance(values, _memory.View) and values.typestr == "|u1" and not allow_bool:
+            raise ValueError(_BYTES % what)
         if hasattr(values, "tolist"):
             values = values.tolist()
         if not hasattr(values, "__len__"):
             values = [values]
-        given = shape_of(values, what)
-        flat = list(_leaves(values, given, what))
+        has = shape_of(values, what)
+        flat = list(_leaves(values, has, what))
         try:
             flat = (C.c_float * len(flat))(*flat)
         except OverflowError:
             raise ValueError("%s holds a number that is no float32" % what) from None
-    if not _same(given, wanted):
-        raise ValueError("%s has shape %s, expected %s" % (what, given, wanted))
+    if not _same(has, wanted):
+        raise ValueError("%s has shape %s, expected %s" % (what, has, wanted))
     if np is not None and not isinstance(values, Images):
         wrong = ~np.isfinite(flat) if finite else np.zeros((), bool)
         if limit is not None:
             wrong = wrong | (np.abs(flat) > limit)
         if wrong.any():
             at = int(np.flatnonzero(wrong)[0])
-            _refuse(what, given, at, float(flat.reshape(-1)[at]), limit, meaning)
+            _refuse(what, has, at, float(flat.reshape(-1)[at]), limit, meaning)
         return flat.ctypes.data_as(C.POINTER(C.c_float)), flat
     for at, v in enumerate(flat):
         if finite and not math.isfinite(v) or limit is not None and abs(v) > limit:
-            _refuse(what, given, at, v, limit, meaning)
+            _refuse(what, has, at, v, limit, meaning)
     return C.cast(flat, C.POINTER(C.c_float)), flat
 
 
@@ -259,18 +353,43 @@ def _four(shape: Shape, what: str) -> Shape:
     return (1,) * (4 - len(shape)) + shape
 
 
+def _placed(view: _memory.View, what: str) -> Optional[CImages]:
+    """Values of float32 or uint8 as the C struct, wherever they stand; None where one value stands as many, which C would take for
+    dense images."""
+    shape, strides, is_u8 = view.shape, view.strides, view.typestr == "|u1"
+    if is_u8 and view.ndim in (3, 4) and shape[-1] <= 4:  # H x W x C
+        shape, strides = (side[:-3] + side[-1:] + side[-3:-1] for side in (shape, strides))
+    n, c, h, w = _four(shape, what)
+    strides = (1,) * (4 - view.ndim) + strides
+    if not any(strides[n == 1:]):
+        return None
+    b = CImages(C.sizeof(CImages), CM_U8 if is_u8 else CM_F32, n, c, h, w, 0, *strides, view.address)
+    b._keep = view
+    return b
+
+
 def _in_place(array: Any, what: str) -> CImages:
-    """A numpy array of float32 or uint8 as the C struct, wherever its values stand."""
-    is_u8 = array.dtype.itemsize == 1
-    if is_u8 and array.ndim in (3, 4) and array.shape[-1] <= 4:  # H x W x C
-        order = list(range(array.ndim))
-        array = array.transpose(order[:-3] + [array.ndim - 1, array.ndim - 3, array.ndim - 2])
-    n, c, h, w = _four(array.shape, what)
-    strides = (1,) * (4 - array.ndim) + array.strides
-    if not any(strides[n == 1:]):  # one value as many, which C would take for dense images
-        return _in_place(array.copy(), what)
-    b = CImages(C.sizeof(CImages), CM_U8 if is_u8 else CM_F32, n, c, h, w, 0, *strides, array.ctypes.data)
-    b._keep = array
+    """A numpy array of float32 or uint8 as the C struct."""
+    view = _memory.View(array.ctypes.data, array.shape, array.strides, "|u1" if array.dtype.itemsize == 1 else "<f4", False, array)
+    return _placed(view, what) or _in_place(array.copy(), what)
+
+
+def _without_numpy(values: Any, what: str, limit: Optional[float], finite: bool, mask: bool) -> CImages:
+    if isinstance(values, _memory.View) and mask and values.typestr in ("|u1", "|b1"):
+        pixels = bytes(_flat(values.tolist()))
+        whole = memoryview(bytes(255 * v for v in pixels) if max(pixels) <= 1 else pixels)
+        values = _memory.from_buffer(whole.cast("B", list(values.shape)))
+    if isinstance(values, _memory.View) and values.typestr in ("<f4", "|u1"):
+        b = _placed(values, what)
+        if b and b.dtype == CM_U8:
+            return b
+        floats(values, values.shape, what, limit, "values in [-1, 1]", finite)  # the numbers are looked at
+        if b:
+            return b
+    shape = _four(shape_of(values, what), what)
+    data, keep = floats(values, shape, what, limit, "values in [-1, 1]", finite)
+    b = planes(shape, data)
+    b._keep = keep
     return b
 
 
@@ -281,13 +400,9 @@ def images(values: Any, what: str, mask: bool = False, limit: Optional[float] = 
     The axes in front may be left out, and that of the channel of a gray picture.  Numbers have to be finite, and within
     -limit..limit where there is a limit.  In a mask, truth values and bytes that are all 0 or 1 mean the numbers 0 and 1,
     other bytes 255ths."""
-    np = numpy()
+    np, values = numpy(), given(values, what)
     if np is None or isinstance(values, Images):
-        shape = _four(shape_of(values, what), what)
-        data, keep = floats(values, shape, what, limit, "values in [-1, 1]", finite)
-        b = planes(shape, data)
-        b._keep = keep
-        return b
+        return _without_numpy(values, what, limit, finite, mask)
     try:
         array = np.asarray(values)
     except ValueError:  # lists whose rows differ in length
@@ -309,16 +424,27 @@ def images(values: Any, what: str, mask: bool = False, limit: Optional[float] = 
     return _in_place(array, what)
 
 
+def _writable(array: Any, what: str) -> Optional[_memory.View]:
+    """An array whose memory can be told: numpy's, Images, one with the buffer protocol or with DLPack."""
+    if isinstance(array, Images):
+        return _memory.View(C.addressof(array.data), array.shape, _memory.dense(array.shape, 4), "<f4", False, array)
+    if numpy() is not None and isinstance(array, numpy().ndarray):
+        return _memory.View(array.ctypes.data, array.shape, array.strides, array.dtype.str, not array.flags.writeable, array)
+    if hasattr(array, "__dlpack__"):
+        return _memory.from_dlpack(array, what)
+    return _memory.from_buffer(array) if not isinstance(array, (str, list, tuple)) else None
+
+
 def target(array: Any, what: str, shape: Sequence[int]) -> CImages:
     """An array of the caller's that images of this shape n x C x H x W are written into."""
-    np = numpy()
-    if np is None or not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.uint8):
-        raise TypeError("%s is %s, expected a numpy array of float32 or uint8" % (what, type(array).__name__))
-    if not array.flags.writeable:
+    view = _writable(array, what)
+    if view is None or view.typestr not in ("<f4", "|u1"):
+        raise TypeError("%s is %s, expected an array of float32 or uint8" % (what, type(array).__name__))
+    if view.readonly:
         raise ValueError("%s cannot be written to" % what)
-    b = _in_place(array, what)
-    if (b.n, b.channels, b.height, b.width) != tuple(shape):
-        raise ValueError("%s has shape %s, expected %s" % (what, array.shape, tuple(shape)))
+    b = _placed(view, what)
+    if b is None or (b.n, b.channels, b.height, b.width) != tuple(shape):
+        raise ValueError("%s has shape %s, expected %s" % (what, tuple(view.shape), tuple(shape)))
     return b
 
 

@@ -11,11 +11,12 @@ import ctypes as C
 import json
 import math
 import struct
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 from . import Path, _check, _context, _finish, _values
 from ._handle import Handle
 from ._interrupt import Interrupt, guarded
+from ._progress import Count, counting
 from ._lib import (FOUND, PROGRESS, CheckpointCheckOptions, CheckpointInfo, CheckpointOptions, CheckpointReport,
                    ModelInfo, lib)
 from ._source import as_bytes, pointer_to
@@ -166,17 +167,18 @@ class Checkpoint(Handle):
         else:
             _check(lib.cm_checkpoint_read(handle, index, size, pointer))
 
-    def check(self, progress: Optional[Callable[[int, int], Any]] = None) -> Dict[str, Any]:
+    def check(self, progress: Count = None) -> Dict[str, Any]:
         """Reads everything: a dict with is_sound, what was counted (nan_values, infinite_values, checksums, ...) and
-        findings, a list of sentences.  progress: a function (bytes done, total) that may return a true value to stop."""
+        findings, a list of sentences.  progress: True, or a function (bytes done, total) that may return a true value to stop."""
         options, report = CheckpointCheckOptions(), CheckpointReport()
         findings: List[str] = []
         failure: List[BaseException] = []
         lib.cm_checkpoint_check_options_init(C.byref(options), C.sizeof(options))
         lib.cm_checkpoint_report_init(C.byref(report), C.sizeof(report))
+        show = counting(progress, "checking")
 
         def on_progress(_: Any, done: int, total: int) -> Any:
-            return progress and progress(done, total)
+            return show(done, total)
 
         def on_found(_: Any, text: bytes) -> None:
             findings.append(text.decode("utf-8", "replace"))

@@ -80,7 +80,7 @@ class Editing:
         if results is not None:
             _values.target(results, "out", whole)
         else:
-            results, pointer = _values.new(whole)
+            results, pointer = _values.new_images(whole)
         size = math.prod(whole[1:]) * variations
         in_parts = getattr(results, "ndim", 0) == 4  # numpy's can be written into part by part
         for i in range(n):

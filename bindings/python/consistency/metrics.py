@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 from . import _values
 from ._handle import Handle
 from ._interrupt import Interrupt, guarded
+from ._progress import Count, counting
 from ._lib import FeatureRows, FeaturesInfo, LpipsInfo, LpipsOptions, NeighbourOptions, POINT, PROGRESS, ScoreOptions, SearchOptions, StatisticsInfo, SubsetOptions, lib
 from ._values import Array
 
@@ -379,10 +380,10 @@ def precision_recall(reference: Array, samples: Array, neighbours: int = 3) -> T
 
 
 def search_point(score: Callable[[int], float], left: int, right: int, larger: bool = False,
-                 progress: Optional[Callable[[int, int], Any]] = None) -> int:
+                 progress: Count = None) -> int:
     """The best of the points left..right by the ternary search of Song et al. (2023): where score falls up to the best
     point and rises after it, by about 3.4 log2(right - left) calls of score, one a point.  larger: a larger score is
-    better.  progress: a function (points done, points at most) that may return a true value to stop.
+    better.  progress: True, or a function (points done, points at most) that may return a true value to stop.
 
         best = cm.search_point(lambda i: distance_of_samples(sigmas=[80, grid[i]]), 1, len(grid) - 1)"""
     o, best, failure = SearchOptions(), C.c_int32(), []  # type: SearchOptions, Any, List[BaseException]
@@ -393,9 +394,10 @@ def search_point(score: Callable[[int], float], left: int, right: int, larger: b
 
     def on_point(_: Any, point: int, value: Any) -> None:
         value[0] = float(score(point))
+    show = counting(progress, "searching")
 
     def on_progress(_: Any, done: int, total: int) -> Any:
-        return progress and progress(done, total)
+        return show(done, total)
 
     with Interrupt() as interrupt:
         o.progress = PROGRESS(guarded(failure, interrupt, on_progress))

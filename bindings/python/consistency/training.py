@@ -9,8 +9,6 @@
 
 import ctypes as C
 import json
-import sys
-import time
 from contextlib import nullcontext
 from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple, Union
 
@@ -19,6 +17,7 @@ from ._lib import (DATASET_FOUND, PROGRESS, TRAIN, DatasetCheckOptions, DatasetI
 from . import Model, Path, _check, _condition, _context, _finish, _values
 from ._handle import Handle
 from ._interrupt import Interrupt, guarded
+from ._progress import Bar, Count, counting
 from ._values import Array
 
 _KINDS = ["integer", "real", "choice", "flag", "text"]
@@ -145,9 +144,9 @@ class Dataset(Handle):
                 _check(lib.cm_dataset_class_counts(handle, self.num_classes, counts))
         return list(counts)
 
-    def check(self, class_least: int = 0, progress: Optional[Callable[[int, int], Any]] = None) -> Dict[str, Any]:
+    def check(self, class_least: int = 0, progress: Count = None) -> Dict[str, Any]:
         """Reads every picture: a dict with is_sound, what was counted (damaged, duplicates, ...) and findings, a list of
-        (kind, sentence).  class_least: pictures that a class needs (0: 20).  progress: a function (pictures done, total)
+        (kind, sentence).  class_least: pictures that a class needs (0: 20).  progress: True, or a function (pictures done, total)
         that may return a true value to stop."""
         options, report = DatasetCheckOptions(), DatasetReport()
         findings: List[Tuple[str, str]] = []
@@ -156,8 +155,10 @@ class Dataset(Handle):
         lib.cm_dataset_report_init(C.byref(report), C.sizeof(report))
         options.class_least = _values.integer(class_least, "class_least", 0, 2**31 - 1)
 
+        show = counting(progress, "checking")
+
         def on_progress(_: Any, done: int, total: int) -> Any:
-            return progress and progress(done, total)
+            return show(done, total)
 
         def on_found(_: Any, kind: int, text: bytes) -> None:
             findings.append((_FINDINGS[kind], text.decode("utf-8", "replace")))
@@ -172,7 +173,7 @@ class Dataset(Handle):
         return result
 
     def pack(self, path: Path, images: bool = False, overwrite: bool = False,
-             progress: Optional[Callable[[int, int], Any]] = None) -> int:
+             progress: Count = None) -> int:
         """Writes the set as one .tar archive, which is read fast; returns the number of pictures in it.  images: cut and
         scaled as this set is, as PNG, instead of the files as they are.  progress: as of check()."""
         options, packed = DatasetPackOptions(), C.c_uint64()
@@ -181,8 +182,10 @@ class Dataset(Handle):
         options.form, options.overwrite = _values.flag(images, "images"), _values.flag(overwrite, "overwrite")
         name = _values.path(path)
 
+        show = counting(progress, "packing")
+
         def on_progress(_: Any, done: int, total: int) -> Any:
-            return progress and progress(done, total)
+            return show(done, total)
 
         with Interrupt() as interrupt, self._held() as handle:
             options.progress = PROGRESS(guarded(failure, interrupt, on_progress))
@@ -200,23 +203,17 @@ def _report(r: TrainReport) -> Dict[str, Any]:
     return {name: getattr(r, name) for name in TrainReport.names()[1:]}
 
 
-class _Line:
-    """progress=True: one line on a terminal."""
+class _Line(Bar):
+    """progress=True of training."""
 
     def __init__(self, until: int) -> None:
-        self.until, self.began, self.shown = until, time.monotonic(), 0.0
-        self.first: Optional[int] = None
+        super().__init__("step")
+        self.until = until
 
     def __call__(self, r: Dict[str, Any]) -> None:
-        now = time.monotonic()
-        if self.first is None:
+        if self.bar is None:
             self.first = r["step"] - 1
-        if sys.stderr.isatty() and (now - self.shown > 0.1 or r["step"] == self.until):
-            left = (now - self.began) / (r["step"] - self.first) * (self.until - r["step"])
-            sys.stderr.write("\rstep %d of %d  loss %.5g  about %.0f s left\033[K%s"
-                             % (r["step"], self.until, r["loss"], left, "\n" if r["step"] == self.until else ""))
-            sys.stderr.flush()
-            self.shown = now
+        self.show(r["step"], self.until, "loss %.5g" % r["loss"])
 
 
 def _option_text(value: Any, name: str) -> bytes:
