@@ -5,8 +5,8 @@ What a document names has to exist: files and folders, functions and macros (cm_
 programs with their options, tasks, methods, objectives and presets, test programs and their cases, and what relative
 links lead to.  Lists in the README, docs and CONTRIBUTING have to be complete against the tables of the source.  The
 README's C program is tests/install/draw.c, which tests/install.sh builds; with BUILD its Python
-program and those of docs/training.md and docs/derivatives.md (where there is numpy) are run, the commands that draw, edit and
-inspect, and those of docs/objectives, for a step.
+program and those of docs/training.md, docs/python.md and docs/derivatives.md (where there is numpy) are run, the commands that draw, edit and
+inspect, those of docs/objectives, for a step, and all of docs/tutorials.
 
 Entries of docs/notebook tell what was: of them only links are checked.  Before the documents it reads a page of
 mistakes, one of each kind, and fails unless it finds all of them."""
@@ -321,10 +321,12 @@ def complete(facts, faults):
     same("src/README.md", "folders", set(re.findall(r"^    (\w+) ", read("src/README.md"), re.M)), set(facts.src))
     same("docs/recipes.md", "presets", {s for s in re.findall(r"`([^`]+)`", recipes[recipes.index("## The presets"):])
                                         if s in facts.presets}, facts.presets)
-    documents = {f for f in facts.files if re.match(r"docs/[\w-]+\.md$", f)} | {"docs/objectives/README.md"}
-    same("README.md", "documents", set(re.findall(r"\]\((docs/(?:objectives/)?[\w-]+\.md)\)", readme)), documents)
+    documents = {f for f in facts.files if re.match(r"docs/[\w-]+\.md$", f)} | {"docs/objectives/README.md", "docs/tutorials/README.md"}
+    same("README.md", "documents", set(re.findall(r"\]\((docs/(?:objectives/|tutorials/)?[\w-]+\.md)\)", readme)), documents)
     pages = {os.path.basename(f) for f in facts.files if re.match(r"docs/objectives/[a-z][\w-]*\.md$", f)}
     same("docs/objectives/README.md", "pages", set(re.findall(r"\]\(([\w-]+\.md)\)", read("docs/objectives/README.md"))), pages)
+    tutorials = {os.path.basename(f) for f in facts.files if re.match(r"docs/tutorials/[a-z][\w-]*\.md$", f)}
+    same("docs/tutorials/README.md", "pages", set(re.findall(r"\]\(([\w-]+\.md)\)", read("docs/tutorials/README.md"))), tutorials)
     same("docs/training.md", "pages", set(re.findall(r"\]\(objectives/([a-z][\w-]*\.md)\)", read("docs/training.md"))), pages)
     notebook = {os.path.basename(f) for f in facts.files if re.match(r"docs/notebook/\d.*\.md$", f)}
     same("docs/notebook/README.md", "entries", set(re.findall(r"\]\((\d[^)]*)\)", read("docs/notebook/README.md"))),
@@ -401,6 +403,55 @@ def run_objectives(folder, environment, faults):
     return done
 
 
+# Pages whose Python programs are run one by one, each alone; those that import what is absent are named as skipped.
+PYTHON_PAGES = ("docs/python.md",)
+
+
+def run_python_pages(folder, environment, faults):
+    python = numpy_python() or sys.executable
+    for page in PYTHON_PAGES:
+        for program in re.findall(r"```python\n(.*?)```", read(page), re.S):
+            absent = [m for m in ("numpy", "PIL") if re.search(r"^(?:import|from) %s\b" % m, program, re.M)
+                      and subprocess.run([python, "-c", "import " + m], capture_output=True).returncode]
+            if absent:
+                with open(os.environ.get("CHECK_SKIPS", os.devnull), "a", encoding="utf-8") as skips:
+                    skips.write("docs: a program of %s was not run, %s is absent\n" % (page, absent[0]))
+                continue
+            done = subprocess.run([python, "-c", program], cwd=folder, capture_output=True, text=True, env=environment)
+            if done.returncode:
+                faults.append("a Python program of %s fails: %s" % (page, done.stderr.strip()[-300:]))
+
+
+def run_tutorials(build, faults):
+    """The blocks of docs/tutorials from top to bottom, in a folder of each page: sh and python are run, C is written to the file that its
+    first line names.  The library is installed where a tutorial's reader has it."""
+    pages, count = [f for f in tree() if re.match(r"docs/tutorials/[a-z][\w-]*\.md$", f)], 0
+    with tempfile.TemporaryDirectory() as folder:
+        opt = os.path.join(folder, "opt")
+        made = subprocess.run([os.environ.get("MAKE", "make"), "-s", "install", "BUILD=" + build, "PREFIX=" + opt], cwd=ROOT, capture_output=True, text=True)
+        if made.returncode:
+            faults.append("docs/tutorials: make install fails: " + made.stderr.strip()[-300:])
+        environment = dict(os.environ, PATH=opt + "/bin:" + os.environ["PATH"], LD_LIBRARY_PATH=opt + "/lib", PKG_CONFIG_PATH=opt + "/lib/pkgconfig",
+                           PYTHONPATH=os.path.join(ROOT, "bindings", "python"), CONSISTENCY_LIBRARY=opt + "/lib/libconsistency.so.0")
+        for page in pages:
+            where = os.path.join(folder, os.path.basename(page)[:-3])
+            os.mkdir(where)
+            os.symlink(os.path.join(ROOT, "models"), os.path.join(where, "models"))
+            for kind, block in re.findall(r"^```(\w+)\n(.*?)^```", read(page), re.M | re.S):
+                if kind == "c":
+                    with open(os.path.join(where, re.match(r"/\* (\w+\.c)\b", block).group(1)), "w", encoding="utf-8") as f:
+                        f.write(block)
+                    continue
+                done = subprocess.run(["sh", "-ec", block] if kind == "sh" else [sys.executable, "-c", block], cwd=where, capture_output=True, text=True,
+                                      env=environment, timeout=300)
+                count += 1
+                if done.returncode:
+                    faults.append("%s: a block of %s fails: %s: %s" % (page, kind, block.strip().split("\n")[-1][:80], done.stderr.strip()[-300:]))
+    if count < 5 * len(pages) / 2:
+        faults.append("docs/tutorials: only %d blocks to run" % count)
+    return count
+
+
 def run(build, faults):
     """The Python of README and docs/training.md, and the commands of README and docs/editing.md for models that are here.  cm-train's are
     long: docs/recipes.md says how long; tests/programs.sh trains for a few steps."""
@@ -425,6 +476,7 @@ def run(build, faults):
                                   env=environment)
             if done.returncode or not os.path.exists(os.path.join(folder, made)):
                 faults.append("a Python program of README.md or docs/training.md, which makes %s, fails: %s" % (made, done.stderr.strip()[-300:]))
+        run_python_pages(folder, environment, faults)
         if numpy_python():
             checked = re.search(r"```python\n(.*?)```", read("docs/derivatives.md"), re.S).group(1)
             done = subprocess.run([numpy_python(), "-c", checked], cwd=folder, capture_output=True, text=True, env=environment)
@@ -440,7 +492,7 @@ def run(build, faults):
             done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, env=environment)
             if done.returncode:
                 faults.append("the command `%s` fails: %s" % (line, done.stderr.strip()[-300:]))
-    return len(lines) + len(trained)
+    return len(lines) + len(trained) + run_tutorials(build, faults)
 
 
 def main():
