@@ -36,5 +36,13 @@ get purge $names
 list >"$root.after"
 cmp -s "$root.before" "$root.after" || fail "after the removal: $(diff "$root.before" "$root.after" | head -5)"
 rm -f "$root.before" "$root.after"
+# The same tests as autopkgtest runs them, with the packages that debian/tests/control asks for.
+if command -v autopkgtest >/dev/null; then
+    git archive --prefix=source/ HEAD | tar -x -C "$root/packages"
+    autopkgtest -q -B "$root"/packages/*.deb "$root/packages/source" -- chroot "$root" >"$root/said" 2>&1 || { fail "autopkgtest"; tail -8 "$root/said"; }
+    grep -E '^(build|programs|python) +(PASS|FAIL|SKIP)' "$root/said"
+else
+    echo "debian: autopkgtest was not run, it is absent" | tee -a "${CHECK_SKIPS:-/dev/null}"
+fi
 [ $status = 0 ] && echo "debian: $(echo $names) are installed, tried and removed without a trace"
 exit $status
