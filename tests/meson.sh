@@ -1,5 +1,5 @@
 #!/bin/bash
-# meson.sh MAKE BUILD: the README's program built by Meson: with the installed library by pkg-config, shared and static, and with the library
+# meson.sh MAKE BUILD: the README's program built by Meson: with the installed library by pkg-config, and with the library
 # as a subproject by a wrap, whole and inference alone.  All draw the same picture.
 make=$1 build=$2
 command -v meson >/dev/null && command -v ninja >/dev/null || { echo "meson: not run, meson or ninja is absent" | tee -a "${CHECK_SKIPS:-/dev/null}"; exit 0; }
@@ -26,10 +26,9 @@ draw() { # NAME MESON-SOURCE OPTIONS...
 export PKG_CONFIG_PATH=$root/opt/lib/pkgconfig
 LD_LIBRARY_PATH=$root/opt/lib draw shared "$root/program"
 ldd "$root/shared/draw" | grep -q libconsistency || fail "shared is not"
-draw static "$root/program" -Darchive=true
-ldd "$root/static/draw" | grep -q libconsistency && fail "static is not"
-draw wrapped "$root/wrapped" --force-fallback-for=consistency -Dlibconsistency:build_dir="$PWD/$build"
+draw whole "$root/wrapped" --force-fallback-for=consistency -Dlibconsistency:build_dir="$PWD/$build"
 draw inference "$root/wrapped" --force-fallback-for=consistency -Dlibconsistency:build_dir="$PWD/$build" -Dlibconsistency:inference=true
+ldd "$root/whole/draw" | grep -q libconsistency && fail "whole is not the archive"
 ldd "$root/inference/draw" | grep -qE 'lapack|libconsistency' && fail "inference needs what it should not"
-[ $status = 0 ] && echo "meson: by pkg-config, shared and static, and as a subproject, whole and inference alone"
+[ $status = 0 ] && echo "meson: by pkg-config, and as a subproject, whole and inference alone"
 exit $status
