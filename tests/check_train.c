@@ -312,6 +312,30 @@ START_TEST(trainers_refused)
 }
 END_TEST
 
+/* The message says what the objective trains, and what was found. */
+START_TEST(models_of_another_precond)
+{
+    cm_model *m = tiny(NULL, 1), *two = tiny_of_two_times(NULL, 1, 1), *jumps;
+    cm_train_settings o = options("meanflow");
+    cm_trainer *t;
+    FAILS(create(m, NULL, &o, &t), CM_ERR_ARGUMENT,
+          "precond \"average-velocity\", whose network has a second_time; this");
+    o = options("sct");
+    FAILS(create(two, NULL, &o, &t), CM_ERR_ARGUMENT,
+          "\"ecm\" and TrigFlow's; this one has precond \"average-velocity\"");
+    OK(cm_model_create(NULL,
+                       "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 3, "
+                       "\"model_channels\": 8, \"channel_mult\": [1], \"num_blocks\": 1, \"attn_resolutions\": [], "
+                       "\"second_time\": \"concat\"}, \"precond\": {\"type\": \"imm\"}}",
+                       1, &jumps));
+    o = options("ect");
+    FAILS(create(jumps, NULL, &o, &t), CM_ERR_UNSUPPORTED, "no objective trains a model with precond \"imm\"");
+    cm_model_free(m);
+    cm_model_free(two);
+    cm_model_free(jumps);
+}
+END_TEST
+
 /* Before the first step: a network without classes, one that always takes a class; then images without labels. */
 START_TEST(guidance_without_classes)
 {
@@ -651,6 +675,7 @@ Suite *make_suite(void)
     tcase_add_test(t, microbatches);
     tcase_add_test(t, trainers_refused);
     tcase_add_test(t, guidance_without_classes);
+    tcase_add_test(t, models_of_another_precond);
     tcase_add_test(t, nonfinite_stops);
     suite_add_tcase(s, steps_case);
     suite_add_tcase(s, t);

@@ -38,9 +38,9 @@ static cm_status check_network(const cm_run_options *o, const cm_model *model, c
     cm_status status = cm_train_preset_check(o->preset, model);
     if (status != CM_ERR_ARGUMENT) return status;
     CM_FAIL(CM_ERR_ARGUMENT,
-            "%s%s %s: %s; give a %s of the preset's network, or %snetwork given to train the file's network with the "
+            "%s%s %s: %s; give one of the preset's network, or %snetwork given to train the file's network with the "
             "preset's numbers",
-            p, option, path ? path : "", cm_last_message(), option, p);
+            p, option, path ? path : "", cm_last_message(), p);
 }
 
 cm_status cmi_run_open_models(cm_run_options *o)

@@ -11,24 +11,29 @@
 
 /* --- making -------------------------------------------------------------------- */
 
+/* Of what precond the models are that it trains, for messages. */
+static const char *trained_by(const cm_objective *o)
+{
+    if (o->precond_two_times) return "\"average-velocity\", whose network has a second_time";
+    return o->precond_trigflow ? "\"edm\", \"cm\", \"ecm\" and TrigFlow's" : "\"edm\", \"cm\" and \"ecm\"";
+}
+
 /* The preconditioning the objective trains; the model's family has to allow it. */
 static cm_status set_precond(cm_trainer *t)
 {
     t->precond = t->model->precond;
     t->precond.context = NULL; /* the table is the model's */
     if (!t->model->precond.kind->trainable)
-        CM_FAIL(
-            CM_ERR_UNSUPPORTED,
-            "a model with precond \"%s\" cannot be trained in this version: its network expects other inputs than "
-            "\"edm\", \"cm\" or \"ecm\"",
-            cmi_precond_name(&t->model->precond));
+        CM_FAIL(CM_ERR_UNSUPPORTED,
+                "no objective trains a model with precond \"%s\"; objective %s trains those of precond %s",
+                cmi_precond_name(&t->model->precond), t->objective->name, trained_by(t->objective));
     const cm_precond_kind *kind = t->model->precond.kind;
     const char *as = kind->two_times  ? t->objective->precond_two_times
                      : kind->trigflow ? t->objective->precond_trigflow
                                       : t->objective->precond;
     if (!as)
-        CM_FAIL(CM_ERR_ARGUMENT, "objective %s does not train a network of precond \"%s\"", t->objective->name,
-                cmi_precond_name(&t->model->precond));
+        CM_FAIL(CM_ERR_ARGUMENT, "objective %s trains models of precond %s; this one has precond \"%s\"",
+                t->objective->name, trained_by(t->objective), cmi_precond_name(&t->model->precond));
     t->precond.kind = cmi_precond_kind_find(as);
     t->precond.boundary = 0; /* ECT trains with its boundary there */
     return CM_OK;

@@ -8,6 +8,14 @@
 
 #include <consistency.h>
 
+/* Check writes to a file at every assertion that holds, which takes most of the time of a loop over values: here each
+ * line of a test does so once, and a crash is reported behind the last line that held for the first time. */
+void assertion_held(const char *file, int line);
+#undef ck_assert_msg
+#undef ck_assert
+#define ck_assert_msg(expr, ...) ((expr) ? assertion_held(__FILE__, __LINE__) : ck_abort_msg(__VA_ARGS__))
+#define ck_assert(expr) ck_assert_msg(expr, "%s", "Assertion '" #expr "' failed")
+
 #define OK(call) ck_assert_msg((call) == CM_OK, "%s: %s", #call, cm_last_message())
 /* Fails with this status, and the message has this word. */
 #define FAILS(call, status, word)                                                                                    \
