@@ -329,6 +329,7 @@ START_TEST(models_of_another_precond)
                        "\"second_time\": \"concat\"}, \"precond\": {\"type\": \"imm\"}}",
                        1, &jumps));
     o = options("ect");
+    o.label_dropout = 0;
     FAILS(create(jumps, NULL, &o, &t), CM_ERR_UNSUPPORTED, "no objective trains a model with precond \"imm\"");
     cm_model_free(m);
     cm_model_free(two);
