@@ -138,6 +138,26 @@ START_TEST(checkpoints_refused)
 }
 END_TEST
 
+/* LATEST says which checkpoint is the newest that was finished, whatever others lie beside it. */
+START_TEST(latest_is_followed)
+{
+    char command[256];
+    cm_train_settings o = options("edm");
+    cm_trainer *t = trainer("edm", &o);
+    for (int i = 1; i < 4; i++) {
+        OK(steps(t, i, NULL));
+        OK(cm_trainer_save(t, in_dir("latest"), 0));
+    }
+    cm_trainer_free(t);
+    snprintf(command, sizeof command, "echo step-000000002 > %s/latest/checkpoints/LATEST", dir);
+    ck_assert_int_eq(system(command), 0);
+    t = trainer("edm", &o);
+    OK(cm_trainer_resume(t, in_dir("latest"), NULL, 0));
+    ck_assert_int_eq(t->step, 2);
+    cm_trainer_free(t);
+}
+END_TEST
+
 /* Counts that no run has. */
 START_TEST(counts_of_a_state)
 {
@@ -483,6 +503,7 @@ Suite *make_suite(void)
     tcase_add_test(t, damage_is_found);
     tcase_add_test(t, checkpoints_refused);
     tcase_add_test(t, counts_of_a_state);
+    tcase_add_test(t, latest_is_followed);
     tcase_add_test(t, trouble_with_data);
     tcase_add_test(t, trouble_with_checkpoints);
     tcase_add_test(t, class_names);
