@@ -464,7 +464,8 @@ row("dataset", "set-unreadable", folder(("b.png", P), ("a.png", P), then=lambda 
 row("dataset", "set-closed", folder(("b.png", P), then=lambda p: os.chmod(p, 0)), "IO", nobody=True)
 row("dataset", "set-closed-inner", folder(("b.png", P), ("in/a.png", P), then=lambda p: os.chmod(p + "/in", 0)), "IO", nobody=True, named=True)
 for name, body, words in (
-        ("not-json", b"{", ("dataset.json",)), ("labels-number", b'{"labels": 7}', ("labels",)),
+        ("not-json", b"{", ("dataset.json",)), ("literal", b'{"x": trux, "labels": null}', ("dataset.json",)), ("literal-cut", b'{"x": tru', ("dataset.json",)),
+        ("literal-long", b'{"x": nullx, "labels": null}', ("dataset.json",)), ("labels-number", b'{"labels": 7}', ("labels",)),
         ("entry", b'{"labels": [7]}', ("entry",)), ("negative", b'{"labels": [["a.png", -1]]}', ("-1",)),
         ("fraction", b'{"labels": [["a.png", 1.5]]}', ("a.png",)), ("large", b'{"labels": [["a.png", 99999999999]]}', ("a.png",)),
         ("twice", b'{"labels": [["a.png", 1], ["a.png", 2]]}', ("a.png",)), ("labels-twice", b'{"labels": null, "labels": null}', ("twice",)),
