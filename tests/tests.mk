@@ -168,6 +168,12 @@ check-deb-twice: deb
 	@for deb in $(DEB)/*.deb; do cmp $$deb $(BUILD)/deb-twice/$$deb || exit 1; done
 	@echo "deb: $$(ls $(DEB)/*.deb | wc -l) packages are the same from two folders"
 
+# The programs of embed/, as far as their tools are here: SDL2, Xvfb and xdotool; rustc; Mono.  PARTS names some of them.
+PARTS ?=
+.PHONY: check-embed
+check-embed: all
+	@MAKE="$(MAKE)" PYTHON=$(PYTHON) bash tests/embed.sh $(BUILD) $(PARTS)
+
 .PHONY: check-format
 check-format:
 	@sh tests/format.sh
