@@ -464,7 +464,8 @@ row("dataset", "set-unreadable", folder(("b.png", P), ("a.png", P), then=lambda 
 row("dataset", "set-closed", folder(("b.png", P), then=lambda p: os.chmod(p, 0)), "IO", nobody=True)
 row("dataset", "set-closed-inner", folder(("b.png", P), ("in/a.png", P), then=lambda p: os.chmod(p + "/in", 0)), "IO", nobody=True, named=True)
 for name, body, words in (
-        ("not-json", b"{", ("dataset.json",)), ("literal", b'{"x": trux, "labels": null}', ("dataset.json",)), ("literal-cut", b'{"x": tru', ("dataset.json",)),
+        ("not-json", b"{", ("dataset.json",)), ("crossed", b'{"x": [1, {"y": 2]}, "labels": null}', ("dataset.json",)),
+        ("no-name", b'{"x": {"y": 1, 2}, "labels": null}', ("dataset.json",)), ("no-value", b'{"x": {"y"}, "labels": null}', ("dataset.json",)), ("literal", b'{"x": trux, "labels": null}', ("dataset.json",)), ("literal-cut", b'{"x": tru', ("dataset.json",)),
         ("literal-long", b'{"x": nullx, "labels": null}', ("dataset.json",)), ("labels-number", b'{"labels": 7}', ("labels",)),
         ("entry", b'{"labels": [7]}', ("entry",)), ("negative", b'{"labels": [["a.png", -1]]}', ("-1",)),
         ("fraction", b'{"labels": [["a.png", 1.5]]}', ("a.png",)), ("large", b'{"labels": [["a.png", 99999999999]]}', ("a.png",)),
@@ -474,6 +475,7 @@ for name, body, words in (
     row("dataset", "json-%s" % name, folder(("a.png", P), ("dataset.json", body)), "FORMAT|UNSUPPORTED|LIMIT", *words)
 row("dataset", "json-empty", folder(("a.png", P), ("dataset.json", b"")), "FORMAT", "dataset.json")
 row("dataset", "json-missing", folder(("a.png", P), ("dataset.json", b'{"labels": [["other.png", 1]]}')), "ARGUMENT|FORMAT|OK")
+row("dataset", "json-nested", folder(("a.png", P), ("dataset.json", b'{"x": [1, {"y": [[], {}], "z": {"w": [2, 3]}}, "a"], "labels": null}')), "OK", "0 classes")
 row("dataset", "json-null", folder(("a.png", P), ("dataset.json", b'{"labels": null}')), "OK", "0 classes")
 row("dataset", "json-good", folder(("a.png", P), ("b.png", P), ("dataset.json", b'{"labels": [["a.png", 0], ["b.png", 1]]}')), "OK", "2 classes")
 
