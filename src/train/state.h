@@ -17,6 +17,9 @@
 #include "io/tensors.h"
 #include "train/trainer.h"
 
+/* Of state.json: 2 has a hash of its own, which files of format 1 have not. */
+enum { CM_STATE_FORMAT = 2 };
+#define CM_STATE_HASH "xxh3_128"
 enum { CM_STATE_PATH = 2048, CM_STATE_FILES = CM_MAX_EMAS + 5 };
 
 /* A file of the checkpoint and the blocks whose values it has. */
@@ -34,6 +37,8 @@ typedef cm_status (*cm_state_use)(cm_trainer *t, const char *path, const cm_tens
 cm_status cmi_state_tensors(cm_trainer *t, const cm_state_part *part, cm_state_use use, const char *path);
 /* The size of a file and its XXH3 hash in hexadecimal digits. */
 cm_status cmi_state_hash(cm_context *context, const char *path, size_t *size, char text[33]);
+/* The hash of state.json's members but for that hash; MEMORY. */
+cm_status cmi_state_own_hash(const json_t *state, char text[33]);
 /* "a/b" into out, which has CM_STATE_PATH bytes. */
 cm_status cmi_state_path(char *out, const char *a, const char *b);
 /* Whether a name is that of a whole checkpoint: "step-" and digits. */

@@ -104,6 +104,24 @@ cm_status cmi_state_tensors(cm_trainer *t, const cm_state_part *f, cm_state_use 
 
 /* --- hashes ---------------------------------------------------------------------------- */
 
+static void hash_text(XXH128_hash_t h, char text[33])
+{
+    (void)snprintf(text, 33, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
+}
+
+/* Of the shortest text: a number comes back from its digits as it was. */
+cm_status cmi_state_own_hash(const json_t *state, char text[33])
+{
+    json_t *rest = json_copy((json_t *)(uintptr_t)state);
+    if (rest) (void)json_object_del(rest, CM_STATE_HASH);
+    char *members = rest ? json_dumps(rest, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    if (members) hash_text(XXH3_128bits(members, strlen(members)), text);
+    free(members);
+    json_decref(rest);
+    if (!members) CM_FAIL(CM_ERR_MEMORY, "out of memory: the hash of a state");
+    return CM_OK;
+}
+
 static cm_status hash_blocks(XXH3_state_t *state, const cm_file_reader *r, unsigned char *block, size_t size)
 {
     (void)XXH3_128bits_reset(state);
@@ -129,9 +147,8 @@ cm_status cmi_state_hash(cm_context *context, const char *path, size_t *size, ch
     if (block && !state) status = cmi_fail(CM_ERR_MEMORY, "out of memory: the hash of '%s'", path);
     if (status == CM_OK) status = hash_blocks(state, &r, block, BLOCK);
     if (status == CM_OK) {
-        XXH128_hash_t h = XXH3_128bits_digest(state);
         *size = r.size;
-        (void)snprintf(text, 33, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
+        hash_text(XXH3_128bits_digest(state), text);
     }
     (void)XXH3_freeState(state);
     cmi_free(context, block);

@@ -57,6 +57,23 @@ static cm_status check_counts(const char *path, const json_t *state)
     return CM_OK;
 }
 
+/* Whether this version reads it, and whether it is as it was written. */
+static cm_status check_state(const char *path, const json_t *state)
+{
+    char hash[33];
+    const json_int_t format = json_integer_value(json_object_get(state, "format"));
+    const char *expected = json_string_value(json_object_get(state, CM_STATE_HASH));
+    if (format < 1 || format > CM_STATE_FORMAT)
+        CM_FAIL(CM_ERR_UNSUPPORTED, "%s: its format is not 1 or %d: written by a newer version?", path,
+                CM_STATE_FORMAT);
+    if (format == 1) return CM_OK;
+    CM_TRY(cmi_state_own_hash(state, hash));
+    if (!expected || strcmp(expected, hash) != 0)
+        CM_FAIL(CM_ERR_FORMAT, "%s: its members have the hash %s, expected %.40s: damaged", path, hash,
+                expected ? expected : "none");
+    return CM_OK;
+}
+
 /* Reads state.json and compares every file with it. */
 static cm_status verify(cm_trainer *t, const char *directory, json_t **out)
 {
@@ -68,9 +85,7 @@ static cm_status verify(cm_trainer *t, const char *directory, json_t **out)
     CM_TRY(cmi_path_look(path, &kind));
     if (kind == CM_PATH_MISSING) CM_FAIL(CM_ERR_FORMAT, "%s: is missing", path);
     CM_TRY(read_state(t, path, &state));
-    cm_status status = CM_OK;
-    if (json_integer_value(json_object_get(state, "format")) != 1)
-        status = cmi_fail(CM_ERR_UNSUPPORTED, "%s: its format is not 1: written by a newer version?", path);
+    cm_status status = check_state(path, state);
     if (status == CM_OK) status = check_counts(path, state);
     json_object_foreach(json_object_get(state, "files"), name, entry)
     {
@@ -92,12 +107,27 @@ static cm_status verify(cm_trainer *t, const char *directory, json_t **out)
     return status;
 }
 
-static void read_latest(const char *checkpoints, char *name, size_t size)
+/* The name in LATEST, or "" with the reason why there is none. */
+static void read_latest(const char *checkpoints, char *name, size_t size, char *reason, size_t reason_size)
 {
     char path[CM_STATE_PATH];
     size_t n = cmi_state_path(path, checkpoints, "LATEST") == CM_OK ? cmi_file_peek(path, name, size) : 0;
-    name[n > 1 && n < size ? n - 1 : 0] = '\0'; /* without the newline */
-    if (!cmi_state_is_step(name)) name[0] = '\0';
+    const int is_whole = n > 1 && n < size && name[n - 1] == '\n' && !memchr(name, '\0', n);
+    name[is_whole ? n - 1 : 0] = '\0';
+    if (cmi_state_is_step(name)) return;
+    name[0] = '\0';
+    if (cmi_path_exists(path)) (void)snprintf(reason, reason_size, "%.400s: it names no checkpoint", path);
+}
+
+/* What LATEST names is trusted, though a save that was killed before it got there may have left a newer one. */
+static void tell_of_newer(cm_trainer *t, const cm_names *names, const char *latest, const char *directory)
+{
+    const char *newest = latest;
+    for (size_t i = 0; i < names->count; i++)
+        if (cmi_state_is_step(names->name[i]) && strcmp(names->name[i], newest) > 0) newest = names->name[i];
+    if (*latest && newest != latest)
+        cmi_log(t->context, CM_LOG_WARNING, "continuing from %s, which LATEST names, although %s stands beside it",
+                directory, newest);
 }
 
 /* The newest checkpoint that verifies; LATEST's first. */
@@ -106,7 +136,7 @@ static cm_status find_good(cm_trainer *t, const char *checkpoints, char *directo
     char latest[64], reason[512] = "";
     cm_names names;
     CM_TRY(cmi_directory_list(t->context, checkpoints, &names));
-    read_latest(checkpoints, latest, sizeof latest);
+    read_latest(checkpoints, latest, sizeof latest, reason, sizeof reason);
     cm_status status = CM_ERR_STATE;
     for (size_t i = 0; i <= names.count && status != CM_OK; i++) {
         const char *name = i == 0 ? latest : names.name[names.count - i];
@@ -114,6 +144,7 @@ static cm_status find_good(cm_trainer *t, const char *checkpoints, char *directo
         status = cmi_state_path(directory, checkpoints, name);
         if (status == CM_OK) status = verify(t, directory, state);
         if (status == CM_ERR_IO || status == CM_ERR_MEMORY) break; /* no damage: the next call may read it */
+        if (status == CM_OK && i == 0) tell_of_newer(t, &names, latest, directory);
         if (status == CM_OK && reason[0])
             cmi_log(t->context, CM_LOG_WARNING, "continuing from %s, because %s", directory, reason);
         if (status != CM_OK && !reason[0]) (void)snprintf(reason, sizeof reason, "%s", cm_last_message());

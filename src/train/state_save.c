@@ -20,10 +20,10 @@ static cm_status write_part(cm_trainer *t, const char *path, const cm_tensor *te
 static json_t *describe_state(cm_trainer *t, json_t *files)
 {
     json_t *state =
-        json_pack("{s:i, s:s, s:I, s:I, s:I, s:i, s:i, s:o, s:o, s:o*}", "format", 1, "library", cm_version(), "step",
-                  (json_int_t)t->step, "images", (json_int_t)t->images, "updates", (json_int_t)t->updates, "skipped",
-                  t->skipped, "last_scales", t->last_scales, "files", json_incref(files), "options",
-                  cmi_settings_json(&t->o, 1), "config", json_incref(t->config));
+        json_pack("{s:i, s:s, s:I, s:I, s:I, s:i, s:i, s:o, s:o, s:o*}", "format", CM_STATE_FORMAT, "library",
+                  cm_version(), "step", (json_int_t)t->step, "images", (json_int_t)t->images, "updates",
+                  (json_int_t)t->updates, "skipped", t->skipped, "last_scales", t->last_scales, "files",
+                  json_incref(files), "options", cmi_settings_json(&t->o, 1), "config", json_incref(t->config));
     if (!t->dataset || json_object_set(state, "dataset", t->dataset) == 0) return state;
     json_decref(state);
     return NULL;
@@ -43,9 +43,12 @@ static cm_status write_state(cm_trainer *t, const char *directory, json_t *files
 {
     char path[CM_STATE_PATH];
     json_t *state = describe_state(t, files);
-    char *text = state ? json_dumps(state, JSON_INDENT(1) | JSON_SORT_KEYS) : NULL;
-    cm_status status =
-        text ? cmi_state_path(path, directory, "state.json") : cmi_fail(CM_ERR_MEMORY, "out of memory: state");
+    char hash[33], *text = NULL;
+    cm_status status = state ? cmi_state_own_hash(state, hash) : cmi_fail(CM_ERR_MEMORY, "out of memory: state");
+    if (status == CM_OK && json_object_set_new(state, CM_STATE_HASH, json_string(hash)) == 0)
+        text = json_dumps(state, JSON_INDENT(1) | JSON_SORT_KEYS);
+    if (status == CM_OK && !text) status = cmi_fail(CM_ERR_MEMORY, "out of memory: state");
+    if (status == CM_OK) status = cmi_state_path(path, directory, "state.json");
     if (status == CM_OK) status = write_text(t, path, text);
     free(text);
     json_decref(state);
