@@ -87,10 +87,10 @@ SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency
 HEADERS := base model checkpoint sampler edit image dataset trainer run metrics
 BASE_C    := status number hint choice context call options cpus thread pool parallel turns rng torch_rng
 TENSOR_C  := convert finite images
-DNNL_C    := native engine primitive forked
+DNNL_C    := backend
 IO_C      := file directory foreign json_text json_tree input tensors foreign_folder recast write_tensors zip_write torch_write folder_writer diffusers diffusers_names diffusers_config diffusers_files diffusers_write nonfinite safetensors pickle pickle_machine pickle_opcodes pickle_symbols zip_directory torch torch_choice torch_data torch_zip torch_legacy torch_modules edm_pickle edm_network msgpack flax flax_tree quoted picture orient jpeg png note zip npy npz
 KERNELS_C := dispatch
-CONV_C    := conv winograd winograd_gradient amx few_outputs dnnl_conv direct_conv
+CONV_C    := conv winograd winograd_gradient amx few_outputs patches
 ATTENTION_C := attention_f32 attention_amx
 OPS_C     := conv2d linear groupnorm attention arith concat fir embed dropout relu pool resize standardize distance speed unit_norm modulate clamp balance ones fourier patches
 GRAPH_C   := arithmetic graph params arena program lifetimes plan weights gradients exec
@@ -114,7 +114,7 @@ SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%
 LEVELS  := baseline avx2 avx512
 EACH_LEVEL := pointwise sums_f64 gemm_f32 gemm_bf16 winograd_f32 winograd_bf16
 KERNELS := $(foreach kind,$(EACH_LEVEL),$(LEVELS:%=$(kind)-%)) gemm_bf16-native winograd_bf16-native bf16-plain bf16-amx
-OBJECTS := $(SOURCES:%=$(BUILD)/obj/%.o) $(BUILD)/obj/dnnl/guard.o \
+OBJECTS := $(SOURCES:%=$(BUILD)/obj/%.o) \
            $(KERNELS:%=$(BUILD)/obj/kernels/%.o)
 SHARED  := $(BUILD)/lib/libconsistency.so.$(VERSION)
 STATIC  := $(BUILD)/lib/libconsistency.a
@@ -129,7 +129,6 @@ programs: $(PROGRAMS:%=$(BUILD)/bin/%)
 
 # --- library -------------------------------------------------------------------
 
-$(BUILD)/obj/dnnl/%.o: EXTRA := -fexceptions -fopenmp
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(EXTRA) -c -o $@ $<

@@ -225,7 +225,7 @@ START_TEST(conv2d_transposed)
 }
 END_TEST
 
-/* One algorithm serves every layer; with small memory, and where nothing else does, oneDNN's. */
+/* One algorithm serves every layer; with small memory, and where nothing else does, that of patches. */
 START_TEST(conv2d_always_served)
 {
     for (int i = 0; i < 1000; i++) {
@@ -245,10 +245,10 @@ START_TEST(conv2d_always_served)
         cm_convolution conv;
         cmi_conv_init(&conv, &options, &s);
         ck_assert_ptr_nonnull(conv.algorithm);
-        if (s.c % 16 && s.oc % 16) ck_assert_ptr_eq(conv.algorithm, &cmi_conv_dnnl);
+        if (s.c % 16 && s.oc % 16) ck_assert_ptr_eq(conv.algorithm, &cmi_conv_patches);
         options.small_memory = 1;
         cmi_conv_init(&conv, &options, &s);
-        ck_assert_ptr_eq(conv.algorithm, &cmi_conv_dnnl);
+        ck_assert_ptr_eq(conv.algorithm, &cmi_conv_patches);
         s.up = 1;
         cmi_conv_init(&conv, &options, &s);
         ck_assert_ptr_null(conv.algorithm);
@@ -257,7 +257,7 @@ START_TEST(conv2d_always_served)
 END_TEST
 
 /* Packed weights stay when the plan they were packed for goes: the next plan shares them, and they follow changed
- * values.  Of oneDNN, of Winograd, of few outputs. */
+ * values.  Of patches, of Winograd, of few outputs. */
 START_TEST(conv2d_weights_outlive_plans)
 {
     static const struct {

@@ -333,7 +333,7 @@ def complete(facts, faults):
          notebook)
     same("CONTRIBUTING.md", "checks", set(re.findall(r"`(?:make )?(check-[\w-]+)(?: [^`]*)?`", read("CONTRIBUTING.md"))),
          {t for t in facts.targets if t.startswith("check-") and t not in
-          ("check-units", "check-data", "check-scripts", "check-corpus", "check-dnnl-faults", "check-fast")})
+          ("check-units", "check-data", "check-scripts", "check-corpus", "check-fast")})
     c = re.search(r"```c\n(.*?)```", readme, re.S)
     if not c or c.group(1) != read("tests/install/draw.c"):
         faults.append("README.md: its C program is not tests/install/draw.c")

@@ -1,5 +1,5 @@
 /* malloc_shim.c - LD_PRELOAD: memory that runs out, whoever asks for it.  The malloc family and mmap
- * are seen (the code that oneDNN generates lies in pages of its own); glibc's own entry points do the rest.
+ * are seen; glibc's own entry points do the rest.
  *
  *   malloc_shim_arm(n)       the n-th request fails, all others succeed
  *   malloc_shim_limit(bytes) what is alive at a time of the requests from here on stays within `bytes`:

@@ -11,7 +11,7 @@ UNITS := check_base check_io check_pictures check_images check_load check_save c
          check_edit_calls check_data check_folders check_transforms check_train check_train_state check_train_memory \
          check_trainer_calls check_train_options check_successors check_distance check_run check_run_metric \
          check_presets check_metrics check_features check_lpips check_metric_files check_api check_guest \
-         check_solvers check_edm2 check_two_times
+         check_solvers check_edm2 check_two_times check_operations
 SUPPORT := $(BUILD)/tests/support/fill.o $(BUILD)/tests/support/memory.o $(BUILD)/tests/support/probe.o $(BUILD)/tests/support/keys.o
 GOLDEN_OBJECTS := $(patsubst %,$(BUILD)/tests/golden/%.o,main networks gradients derivatives toy algorithms editing \
                   training training_toy training_losses training_continuous training_flat training_runs \
@@ -31,6 +31,7 @@ $(BUILD)/tests/ref/naive.o: tests/ref/naive.c
 $(BUILD)/tests/golden/golden: $(GOLDEN_OBJECTS) $(SUPPORT) $(INTERNAL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(GOLDEN_OBJECTS) $(SUPPORT) $(TEST_LINK)
 
+$(BUILD)/tests/check_operations: $(BUILD)/tests/support/operations.o
 $(UNIT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/support/suite.o $(BUILD)/tests/ref/naive.o $(SUPPORT) $(INTERNAL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(filter %.o,$^) $(TEST_LINK) $(CHECK_LIBS)
 
@@ -80,9 +81,18 @@ check-golden: $(BUILD)/tests/golden/golden $(INFO_FILES)
 $(BUILD)/tests/shim.so: tests/shim.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -O1 -Wall -Wextra -fPIC -shared -o $@ $< -ldl
+$(BUILD)/tests/record_shim.so: tests/record_shim.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -O1 -Wall -Wextra -fPIC -shared -o $@ $< -ldl
+$(BUILD)/tests/rot_program: tests/rot_program.c $(BUILD)/lib/libconsistency.so
+	@mkdir -p $(@D)
+	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
 $(BUILD)/tests/fault_program: tests/fault_program.c $(BUILD)/tests/support/memory.o $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -o $@ $< $(BUILD)/tests/support/memory.o -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
+$(BUILD)/tests/operation_program: tests/operation_program.c $(BUILD)/tests/support/operations.o $(BUILD)/lib/libconsistency.so
+	@mkdir -p $(@D)
+	$(CC) $(TEST_FLAGS) -o $@ $< $(BUILD)/tests/support/operations.o -L$(BUILD)/lib -lconsistency -lm -Wl,-rpath,'$$ORIGIN/../lib'
 $(BUILD)/tests/bench_train: tests/bench_train.c $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
@@ -185,7 +195,7 @@ forget-skips:
 	@mkdir -p $(BUILD) && : > $(SKIPS)
 check: export CHECK_SKIPS = $(CURDIR)/$(SKIPS)
 # What goes through its commands one after the other comes first, so that the many programs fill the other processors.
-check: forget-skips check-scripts trust-sample check-units check-data check-corpus check-dnnl-faults
+check: forget-skips check-scripts trust-sample check-units check-data check-corpus
 	@echo "all checks that ran passed; $$(wc -l < $(SKIPS)) were skipped:"; sed 's/^/  /' $(SKIPS)
 
 # --- sanitizers, valgrind, the other oneDNN ------------------------------------------
@@ -352,13 +362,13 @@ fuzz-run: $(FUZZ:%=$(BUILD)/fuzz-%)
 	    { tail -40 $(BUILD)/fuzz-$$t.log; exit 1; }; \
 	    echo "fuzz $$t: $$(sed -n 's/^#[0-9]*[[:space:]]*DONE *//p; s/^stat::number_of_executed_units: */executions /p' $(BUILD)/fuzz-$$t.log | tr '\n' ' ')"; done
 
-# --- oneDNN's own allocations ------------------------------------------------------------
+# --- the memory of the process --------------------------------------------------------------
 
 $(BUILD)/tests/malloc_shim.so: tests/malloc_shim.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -O1 -Wall -Wextra -fno-builtin -fPIC -shared -o $@ $<
-.PHONY: check-dnnl-faults
-check-dnnl-faults: $(BUILD)/tests/dnnl_faults $(BUILD)/tests/malloc_shim.so
-	@OMP_NUM_THREADS=1 LD_PRELOAD=$(CURDIR)/$(BUILD)/tests/malloc_shim.so $(BUILD)/tests/dnnl_faults
+$(BUILD)/tests/process_memory: tests/process_memory.c $(BUILD)/tests/support/operations.o $(BUILD)/lib/libconsistency.so
+	@mkdir -p $(@D)
+	$(CC) $(TEST_FLAGS) -o $@ $< $(BUILD)/tests/support/operations.o -L$(BUILD)/lib -lconsistency -lm -ldl -Wl,-rpath,'$$ORIGIN/../lib'
 
 include tests/trust/trust.mk

@@ -22,10 +22,8 @@
  * No handle may be freed while a call on it runs.
  * Every function may be called from any thread, with a stack of 256 KiB.
  * A child process may make a context of its own after a fork, whatever its parent
- * has done; with a context that its parent made, or when it was forked while another
- * thread was preparing a network, it gets CM_ERR_FORKED.
- * The process may end while threads are in the library: exit() waits up to two seconds
- * for those that are inside oneDNN, and calls that would enter it get CM_ERR_STATE.
+ * has done; with a context that its parent made it gets CM_ERR_FORKED.
+ * The process may end while threads are in the library, which has nothing that exit() takes from them.
  *
  * Cancelling.  cm_sampler_cancel, cm_trainer_cancel, cm_dataset_cancel, cm_run_stop and
  * cm_run_cancel ask the call that runs on the handle to stop, wherever it is; it returns CM_ERR_CANCELLED and the
@@ -83,7 +81,7 @@ typedef enum cm_status {
     CM_ERR_CANCELLED = -7,   /* the caller asked to stop                      */
     CM_ERR_STATE = -8,       /* the call does not fit the handle's state      */
     CM_ERR_NUMERIC = -9,     /* a NaN or infinity where none may be           */
-    CM_ERR_BACKEND = -10,    /* oneDNN refused something it should accept     */
+    CM_ERR_BACKEND = -10,    /* not returned: reserved                        */
     CM_ERR_INTERNAL = -11,   /* a defect of this library: please report it    */
     CM_ERR_LIMIT = -12,      /* a configured bound on size, count or depth    */
     CM_ERR_FORKED = -13,     /* called in a forked child                      */

@@ -18,7 +18,7 @@
  * The same bits.  Image i of a run is a function of the model, the seed, first_index + i,
  * the label and the options.  How many images run together, how many threads there are and
  * what other handles do change no bit.  docs/numerics.md says what does: the processor's
- * instructions, the version of oneDNN, precision and memory.
+ * instructions, precision and memory.
  *
  * Words.  sigma is the standard deviation of the noise in an image whose values are in
  * [-1, 1].  D(x; sigma) is the model's estimate of the image behind x (cm_model_denoise).
@@ -351,7 +351,7 @@ CM_API cm_status cm_sampler_estimate(cm_model *model, const cm_sampler_options *
  * they were given; labels that the model does not have.  UNSUPPORTED: a model of precond none.
  * LIMIT: n images do not fit into memory.  NUMERIC: noise of the caller's, an evaluation or a
  * result that is not finite; the message names the image of the run (0 .. n - 1), the
- * evaluation, its sigma and the value.  CANCELLED, STATE, MEMORY, FORKED, BACKEND.  After
+ * evaluation, its sigma and the value.  CANCELLED, STATE, MEMORY, FORKED.  After
  * CANCELLED and NUMERIC the contents of `images` are unspecified; the sampler stays usable
  * after every error. */
 CM_API cm_status cm_sampler_run(cm_sampler *sampler, const cm_sample_options *options, size_t n, float *images);

@@ -1,6 +1,6 @@
 /* attention_f32.h - softmax(q k^T / sqrt(d)) v and its gradients by float32 matrix products
  * (kernels/gemm.h), from k and v in packed panels: they are packed once an image instead of for every
- * block of queries.  For tokens and d in multiples of 16. */
+ * block of queries. */
 #ifndef CM_ATTENTION_ATTENTION_F32_H
 #define CM_ATTENTION_ATTENTION_F32_H
 
@@ -15,10 +15,6 @@ typedef struct cm_attention_f32 {
     cm_qkv qkv[3];
 } cm_attention_f32;
 
-static inline int cmi_attention_f32_fits(size_t tokens, size_t d)
-{
-    return tokens % 16 == 0 && d % 16 == 0;
-}
 size_t cmi_attention_f32_scratch_bytes(const cm_attention_f32 *a, int gradients);
 /* One image: out [tokens][heads d]. */
 cm_status cmi_attention_f32_run(const cm_attention_f32 *a, const float *const in[2], float *out, void *scratch);

@@ -4,8 +4,8 @@
 
 enum { CM_CPU_BASELINE, CM_CPU_AVX2, CM_CPU_AVX512, CM_CPU_AVX512_BF16, CM_CPU_AMX_BF16 };
 
-/* The level of this process: the instructions that oneDNN may use (dnnl/engine.c asks it), so that a cap on
- * its kernels is one on ours too. */
+/* The level of this process: the instructions that oneDNN may use (dnnl/backend.c asks it), so that its cap is
+ * one on our kernels. */
 int cmi_cpu_level(void);
 
 #endif

@@ -4,14 +4,15 @@
 #include <string.h>
 
 static const cm_conv_algorithm *const algorithms[] = {&cmi_conv_few_outputs, &cmi_conv_amx_bf16, &cmi_conv_amx_f32,
-                                                      &cmi_conv_winograd, &cmi_conv_dnnl};
+                                                      &cmi_conv_winograd, &cmi_conv_patches};
 
 void cmi_conv_init(cm_convolution *conv, const cm_conv_options *options, const cm_conv_shape *shape)
 {
     memset(conv, 0, sizeof *conv);
     for (size_t i = 0; i < sizeof algorithms / sizeof *algorithms && !conv->algorithm; i++) {
         const cm_conv_algorithm *a = algorithms[i];
-        if (shape->kernel_w && a != &cmi_conv_dnnl && a != &cmi_conv_winograd) continue; /* the others' are square */
+        if (shape->kernel_w && a != &cmi_conv_patches && a != &cmi_conv_winograd)
+            continue; /* the others' are square */
         if ((a->small_memory || !options->small_memory) && a->fits(conv, options, shape)) conv->algorithm = a;
     }
 }
@@ -26,26 +27,10 @@ void cmi_conv_hold(cm_convolution *conv, int x_bf16, int y_bf16)
     if (conv->takes_bf16) conv->algorithm->hold(conv, x_bf16, y_bf16);
 }
 
-cm_status cmi_conv_create(cm_convolution *conv, const cm_conv_options *options, const cm_conv_shape *shape)
+cm_status cmi_conv_check(const cm_convolution *conv, const cm_conv_shape *shape)
 {
     if (!conv->algorithm) CM_FAIL(CM_ERR_INTERNAL, "no convolution of %d x %d serves", shape->kernel, shape->kernel);
-    return conv->algorithm->create ? conv->algorithm->create(conv, options, shape) : CM_OK;
-}
-
-void cmi_conv_release(cm_convolution *conv)
-{
-    if (conv->algorithm && conv->algorithm->release) conv->algorithm->release(conv);
-}
-
-cm_status cmi_conv_attach(const cm_convolution *conv, void **local)
-{
-    *local = NULL;
-    return conv->algorithm && conv->algorithm->attach ? conv->algorithm->attach(conv, local) : CM_OK;
-}
-
-void cmi_conv_detach(const cm_convolution *conv, void *local)
-{
-    if (local) conv->algorithm->detach(conv, local);
+    return CM_OK;
 }
 
 cm_status cmi_conv_run(const cm_convolution *conv, const cm_conv_run *run)
@@ -62,12 +47,6 @@ cm_status cmi_conv_run(const cm_convolution *conv, const cm_conv_run *run)
 }
 
 /* --- packing ------------------------------------------------------------------------------------ */
-
-cm_status cmi_conv_packer_create(cm_convolution *packer, const cm_convolution *conv)
-{
-    *packer = *conv;
-    return conv->algorithm->packer_create ? conv->algorithm->packer_create(packer, conv) : CM_OK;
-}
 
 cm_status cmi_conv_pack(const cm_convolution *packer, const float *plain, void *packed)
 {
@@ -89,31 +68,9 @@ cm_status cmi_conv_gradient_create(cm_conv_gradient *g, const cm_convolution *co
     return g->algorithm->create(g, options, shape);
 }
 
-void cmi_conv_gradient_release(cm_conv_gradient *g)
-{
-    if (g->algorithm && g->algorithm->release) g->algorithm->release(g);
-}
-
-cm_status cmi_conv_gradient_attach(const cm_conv_gradient *g, void **local)
-{
-    *local = NULL;
-    return g->algorithm && g->algorithm->attach ? g->algorithm->attach(g, local) : CM_OK;
-}
-
-void cmi_conv_gradient_detach(const cm_conv_gradient *g, void *local)
-{
-    if (local) g->algorithm->detach(g, local);
-}
-
 cm_status cmi_conv_gradient_run(const cm_conv_gradient *g, const cm_conv_gradient_run *run)
 {
     return g->algorithm->run(g, run);
-}
-
-cm_status cmi_conv_unpacker_create(cm_conv_gradient *unpacker, const cm_conv_gradient *g)
-{
-    *unpacker = *g;
-    return g->algorithm->unpacker_create ? g->algorithm->unpacker_create(unpacker, g) : CM_OK;
 }
 
 cm_status cmi_conv_unpack(const cm_conv_gradient *unpacker, const float *gradient, float *plain)
@@ -127,7 +84,6 @@ void cmi_conv_gradient_fill(cm_conv_gradient *g, const cm_kernels *kernels, cons
                             size_t scratch_bytes)
 {
     const size_t bias = 3 * (size_t)s->oc * sizeof(float); /* zeros and two sums */
-    g->name = "";
     g->kernels = kernels;
     g->taps = (size_t)s->kernel * (size_t)s->kernel, g->c = (size_t)s->c, g->oc = (size_t)s->oc;
     g->points = (size_t)s->n * (size_t)s->h * (size_t)s->w * (s->up ? 4 : 1);

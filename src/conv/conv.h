@@ -1,11 +1,11 @@
 /* conv.h - the algorithms of a convolution behind one table: few outputs (few_outputs.h), matrix tiles (amx.h),
- * Winograd's filtering (winograd.h), and oneDNN's (dnnl_conv.h), which serves what none of the others does. */
+ * Winograd's filtering (winograd.h), and patches (patches.h), which serve what none of the others does. */
 #ifndef CM_CONV_CONV_H
 #define CM_CONV_CONV_H
 
 #include "conv/amx.h"
-#include "conv/dnnl_conv.h"
 #include "conv/few_outputs.h"
+#include "conv/patches.h"
 #include "conv/winograd.h"
 
 /* What is convolved with what; `transposed`: the data gradient's, channels as it sees them; `up`: of
@@ -20,7 +20,6 @@ typedef struct cm_conv_shape {
 /* What a convolution is made with; all of it outlives the convolution. */
 typedef struct cm_conv_options {
     cm_context *context;
-    cm_dnnl_engine *engine;
     const cm_kernels *kernels;
     cm_threads threads;     /* of a run                                                     */
     int bf16, small_memory; /* as in cm_op_plan                                              */
@@ -29,7 +28,7 @@ typedef struct cm_conv_options {
 typedef struct cm_conv_algorithm cm_conv_algorithm;
 typedef struct cm_convolution {
     const cm_conv_algorithm *algorithm;
-    const char *name; /* "winograd 4x4", "amx 3x3 bf16", "few outputs 3x3", oneDNN's ("brgconv:avx512_core") */
+    const char *name; /* "winograd 4x4", "amx 3x3 bf16", "few outputs 3x3", "patches" */
     int plain;        /* weights come plain, packing has nothing to do */
     int takes_bf16;   /* forward's x and y may be held in bfloat16     */
     int relus;        /* y becomes max(y, 0): of shapes that want that, where the algorithm has it */
@@ -38,7 +37,7 @@ typedef struct cm_convolution {
         cm_winograd winograd;
         cm_amx_conv amx;
         cm_few_outputs few_outputs;
-        cm_dnnl_conv dnnl;
+        cm_patches patches;
     } as;
 } cm_convolution;
 
@@ -49,7 +48,6 @@ typedef struct cm_conv_run {
     const float *bias, *residual;
     float scale;
     void *y, *scratch;
-    void *local; /* of cmi_conv_attach */
     /* Of a pair; a tangent without a residual is not scaled. */
     const void *x_tangent;
     const float *residual_tangent;
@@ -62,8 +60,7 @@ typedef struct cm_conv_gradient_algorithm cm_conv_gradient_algorithm;
 /* The weight gradient and the bias's; one thread.  It comes in a form of the algorithm's own. */
 typedef struct cm_conv_gradient {
     const cm_conv_gradient_algorithm *algorithm;
-    const char *name; /* oneDNN's; else "" */
-    size_t bytes;     /* as it comes      */
+    size_t bytes; /* as it comes */
     size_t scratch_bytes;
     const cm_kernels *kernels;
     size_t taps, c, oc; /* where it comes as [kernel][kernel][c][oc], taps = kernel^2 */
@@ -71,7 +68,7 @@ typedef struct cm_conv_gradient {
     union {
         cm_winograd winograd;
         cm_amx_conv amx;
-        cm_dnnl_conv dnnl;
+        cm_patches patches;
     } as;
 } cm_conv_gradient;
 
@@ -79,7 +76,6 @@ typedef struct cm_conv_gradient_run {
     const float *x, *dy;
     float *dw, *dbias; /* dbias: or NULL */
     void *scratch;
-    void *local; /* of cmi_conv_gradient_attach */
 } cm_conv_gradient_run;
 
 struct cm_conv_gradient_algorithm {
@@ -87,14 +83,9 @@ struct cm_conv_gradient_algorithm {
     cm_status (*create)(cm_conv_gradient *gradient, const cm_conv_options *options, const cm_conv_shape *shape);
     cm_status (*run)(const cm_conv_gradient *gradient, const cm_conv_gradient_run *run);
     cm_status (*unpack)(const cm_conv_gradient *unpacker, const float *gradient, float *plain);
-    /* What a gradient owns, and what unpacks it, of which *unpacker is a copy; NULL where it owns nothing. */
-    void (*release)(cm_conv_gradient *gradient);
-    cm_status (*attach)(const cm_conv_gradient *gradient, void **local);
-    void (*detach)(const cm_conv_gradient *gradient, void *local);
-    cm_status (*unpacker_create)(cm_conv_gradient *unpacker, const cm_conv_gradient *gradient);
 };
 extern const cm_conv_gradient_algorithm cmi_winograd_weight_gradient; /* float32 */
-extern const cm_conv_gradient_algorithm cmi_dnnl_weight_gradient;
+extern const cm_conv_gradient_algorithm cmi_patches_weight_gradient;
 
 /* For rows whose gradient comes as [kernel][kernel][c][oc], channels multiples of 16: the sizes, the bias's gradient
  * and the way to plain [oc][c][kernel][kernel]. */
@@ -118,18 +109,12 @@ struct cm_conv_algorithm {
     cm_status (*pack)(const cm_convolution *packer, const float *plain, void *packed);
     cm_status (*run)(const cm_convolution *conv, const cm_conv_run *run);
     const cm_conv_gradient_algorithm *weight_gradient;
-    /* What a convolution owns, and what packs for it, of which *packer is a copy; NULL where it owns nothing. */
-    cm_status (*create)(cm_convolution *conv, const cm_conv_options *options, const cm_conv_shape *shape);
-    void (*release)(cm_convolution *conv);
-    cm_status (*attach)(const cm_convolution *conv, void **local);
-    void (*detach)(const cm_convolution *conv, void *local);
-    cm_status (*packer_create)(cm_convolution *packer, const cm_convolution *conv);
     /* cmi_conv_take_plain and cmi_conv_hold; NULL where it does not. */
     void (*take_plain)(cm_convolution *conv);
     void (*hold)(cm_convolution *conv, int x_bf16, int y_bf16);
 };
 extern const cm_conv_algorithm cmi_conv_few_outputs, cmi_conv_amx_bf16, cmi_conv_amx_f32, cmi_conv_winograd,
-    cmi_conv_dnnl;
+    cmi_conv_patches;
 
 /* Chooses the first algorithm of the table that fits.  One does, but perhaps where `up` is set: then the algorithm is
  * NULL, and the caller has to make the image large. */
@@ -139,20 +124,12 @@ void cmi_conv_hold(cm_convolution *conv, int x_bf16, int y_bf16);
 /* Takes plain weights from now on where to hold them packed would take too much memory and to pack them on the way
  * little time. */
 void cmi_conv_take_plain(cm_convolution *conv);
-/* Makes what runs, of a convolution that was chosen for the same options and shape.  Release it after a failure too;
- * one that is all zero may be released. */
-cm_status cmi_conv_create(cm_convolution *conv, const cm_conv_options *options, const cm_conv_shape *shape);
-void cmi_conv_release(cm_convolution *conv);
-/* What one executing thread needs; detach it after a failure too. */
-cm_status cmi_conv_attach(const cm_convolution *conv, void **local);
-void cmi_conv_detach(const cm_convolution *conv, void *local);
+/* INTERNAL where no algorithm serves. */
+cm_status cmi_conv_check(const cm_convolution *conv, const cm_conv_shape *shape);
 cm_status cmi_conv_run(const cm_convolution *conv, const cm_conv_run *run);
 
-/* A convolution that only packs, for `conv` and for all whose packed weights are the same; it outlives conv.  Used by
- * one thread at a time; cmi_conv_release, after a failure too. */
-cm_status cmi_conv_packer_create(cm_convolution *packer, const cm_convolution *conv);
+/* A copy of a convolution packs for it, and for all whose packed weights are the same. */
 cm_status cmi_conv_pack(const cm_convolution *packer, const float *plain, void *packed);
-/* a may be a packer. */
 int cmi_conv_same_weights(const cm_convolution *a, const cm_convolution *b);
 
 /* Of a parameter that no convolution reads, NULL. */
@@ -168,12 +145,8 @@ static inline const char *cmi_conv_name(const cm_convolution *conv)
 /* The weight gradient of a convolution that was created with these options; the rest as above. */
 cm_status cmi_conv_gradient_create(cm_conv_gradient *gradient, const cm_convolution *conv,
                                    const cm_conv_options *options, const cm_conv_shape *shape);
-void cmi_conv_gradient_release(cm_conv_gradient *gradient);
-cm_status cmi_conv_gradient_attach(const cm_conv_gradient *gradient, void **local);
-void cmi_conv_gradient_detach(const cm_conv_gradient *gradient, void *local);
 cm_status cmi_conv_gradient_run(const cm_conv_gradient *gradient, const cm_conv_gradient_run *run);
-/* What makes plain tensors of its gradients, and outlives it. */
-cm_status cmi_conv_unpacker_create(cm_conv_gradient *unpacker, const cm_conv_gradient *gradient);
+/* A copy of a gradient makes plain tensors of what comes from it. */
 cm_status cmi_conv_unpack(const cm_conv_gradient *unpacker, const float *gradient, float *plain);
 
 #endif

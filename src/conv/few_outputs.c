@@ -101,4 +101,4 @@ const cm_conv_algorithm cmi_conv_few_outputs = {.name = "few outputs",
                                                 .same_weights = same_weights,
                                                 .pack = pack,
                                                 .run = run,
-                                                .weight_gradient = &cmi_dnnl_weight_gradient};
+                                                .weight_gradient = &cmi_patches_weight_gradient};

@@ -328,7 +328,7 @@ static int tile_of_other(const cm_conv_options *o, const cm_conv_shape *s)
     return most == 7 ? CM_WINOGRAD_LINE7 : most == 3 ? CM_WINOGRAD_LINE3 : 0;
 }
 
-/* With bf16 1, plain sums by AMX, oneDNN serves the layers that AMX does not. */
+/* With bf16 1, plain sums by AMX, patches serve the layers that AMX does not. */
 static int fits(cm_convolution *conv, const cm_conv_options *o, const cm_conv_shape *s)
 {
     cm_winograd *w = &conv->as.winograd;

@@ -145,11 +145,11 @@ static void weight_gradient(const cm_winograd *w, const float *x, const float *d
 
 /* --- the row of the table ----------------------------------------------------------------------- */
 
-/* Of kernels other than 1 x 1 and 3 x 3 of images that keep their size it is oneDNN's. */
+/* Of kernels other than 1 x 1 and 3 x 3 of images that keep their size it is that of patches. */
 static cm_status gradient_create(cm_conv_gradient *g, const cm_conv_options *o, const cm_conv_shape *s)
 {
     if (s->kernel_w || (s->kernel != 1 && (s->kernel != 3 || s->pad != 1))) {
-        g->algorithm = &cmi_dnnl_weight_gradient;
+        g->algorithm = &cmi_patches_weight_gradient;
         return g->algorithm->create(g, o, s);
     }
     const int tile = s->kernel == 1 ? CM_WINOGRAD_1X1

@@ -64,7 +64,7 @@ static cm_status choose_bf16(const char *who, int level, const debug_values *deb
     const int32_t tile = debug->value[BF16_TILE], emulate = debug->value[BF16_EMULATE];
     if (out->small_memory)
         CM_FAIL(CM_ERR_ARGUMENT,
-                "%s: memory small is for precision f32: it takes oneDNN's direct convolutions, which bf16 does not",
+                "%s: memory small is for precision f32: it takes direct convolutions of float32, which bf16 does not",
                 who);
     if (tile == 1 && level < CM_CPU_AMX_BF16 && !emulate)
         CM_FAIL(CM_ERR_UNSUPPORTED,

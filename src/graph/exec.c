@@ -24,7 +24,6 @@ static void bind(cm_exec *exec, const cm_step *s, cm_op_run *run)
 {
     if (s->kind == CM_STEP_PAUSE) return;
     run->p = &exec->plan->ops[s->node];
-    run->local = exec->local[s->node];
     run->scratch = exec->scratch;
     run->random = &exec->random;
     run->out = at(exec, s->out);
@@ -42,14 +41,10 @@ static void bind(cm_exec *exec, const cm_step *s, cm_op_run *run)
     if (s->kind == CM_STEP_BACKWARD && !exec->plan->options.frozen) bind_gradients(exec, s, run);
 }
 
-static cm_status attach(cm_exec *exec)
+static void bind_all(cm_exec *exec)
 {
-    const cm_plan *plan = exec->plan;
-    for (int i = 0; i < plan->graph->n_nodes; i++)
-        if (plan->graph->nodes[i].op->attach)
-            CM_TRY(plan->graph->nodes[i].op->attach(&plan->ops[i], &exec->local[i]));
-    for (int i = 0; i < plan->program.n_steps; i++) bind(exec, &plan->program.steps[i], &exec->runs[i]);
-    return CM_OK;
+    const cm_program *p = &exec->plan->program;
+    for (int i = 0; i < p->n_steps; i++) bind(exec, &p->steps[i], &exec->runs[i]);
 }
 
 cm_status cmi_exec_create(const cm_plan *plan, cm_exec **out)
@@ -73,25 +68,23 @@ cm_status cmi_exec_create_streaming(const cm_plan *plan, cm_gradient_sink sink, 
     exec->second =
         cmi_calloc(context, plan->options.mode == CM_MODE_TRAIN_JVP ? cmi_plan_node_gradient_floats(plan) : 0,
                    sizeof *exec->second);
-    exec->local = cmi_calloc(context, (size_t)plan->graph->n_nodes, sizeof *exec->local);
     exec->runs = cmi_calloc(context, (size_t)plan->program.n_steps, sizeof *exec->runs);
     exec->images = cmi_calloc(context, (size_t)plan->options.slice, sizeof *exec->images);
     exec->random.image = exec->images;
-    int whole =
-        exec->arena && exec->scratch && exec->gradients && exec->second && exec->local && exec->runs && exec->images;
-    cm_status status = whole ? attach(exec) : CM_ERR_MEMORY;
-    if (status != CM_OK) cmi_exec_free(exec);
-    else *out = exec;
-    return status;
+    int whole = exec->arena && exec->scratch && exec->gradients && exec->second && exec->runs && exec->images;
+    if (!whole) {
+        cmi_exec_free(exec);
+        return CM_ERR_MEMORY;
+    }
+    bind_all(exec);
+    *out = exec;
+    return CM_OK;
 }
 
 void cmi_exec_free(cm_exec *exec)
 {
     if (!exec) return;
     const cm_plan *plan = exec->plan;
-    for (int i = 0; exec->local && i < plan->graph->n_nodes; i++)
-        if (exec->local[i]) plan->graph->nodes[i].op->detach(&plan->ops[i], exec->local[i]);
-    cmi_free(plan->context, exec->local);
     cmi_free(plan->context, exec->runs);
     cmi_free(plan->context, exec->images);
     cmi_free(plan->context, exec->gradients);

@@ -12,7 +12,6 @@ struct cm_exec {
     size_t gradient_floats;
     cm_gradient_sink sink;
     void *sink_user;
-    void **local;    /* of each node */
     cm_op_run *runs; /* of each step */
     uint64_t *images;
     cm_op_random random;

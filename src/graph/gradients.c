@@ -67,7 +67,6 @@ struct cm_unpacking {
 void cmi_unpacking_free(cm_unpacking *u)
 {
     if (!u) return;
-    for (int i = 0; u->unpackers && i < u->plan->graph->n_params; i++) cmi_conv_gradient_release(&u->unpackers[i]);
     cmi_free(u->plan->context, u->aside);
     cmi_free(u->plan->context, u->unpackers);
     cmi_free(u->plan->context, u->offsets);
@@ -94,7 +93,7 @@ static cm_status prepare_unpacking(cm_unpacking *u)
     for (int i = 0; i < plan->graph->n_params; i++) {
         const cm_conv_gradient *gradient = gradient_of(u, i);
         if (!gradient) continue;
-        CM_TRY(cmi_conv_unpacker_create(&u->unpackers[i], gradient));
+        u->unpackers[i] = *gradient;
         if (plan->gradient[i] == u->offsets[i] && plan->gradient_size[i] > u->largest)
             u->largest = plan->gradient_size[i];
     }

@@ -65,7 +65,6 @@ cm_status cmi_params_create(const cm_graph *graph, const cm_param_source *source
 
 static void packed_free(cm_params *params, packed *p)
 {
-    cmi_conv_release(&p->packer);
     cmi_free(params->context, p->data);
     cmi_free(params->context, p);
 }
@@ -142,9 +141,9 @@ static cm_status pack(cm_params *params, int index, const cm_convolution *conv, 
     packed *p = cmi_calloc(params->context, 1, sizeof *p);
     if (!p) return CM_ERR_MEMORY;
     p->index = index;
+    p->packer = *conv;
     p->data = cmi_malloc(params->context, bytes, 1);
-    cm_status status = p->data ? cmi_conv_packer_create(&p->packer, conv) : CM_ERR_MEMORY;
-    if (status == CM_OK) status = pack_into(params, p);
+    cm_status status = p->data ? pack_into(params, p) : CM_ERR_MEMORY;
     if (status != CM_OK) {
         packed_free(params, p);
         return status;

@@ -13,7 +13,6 @@ static void fill_op(cm_plan *plan, int index, const cm_kernels *kernels, const c
     p->op = node->op;
     p->attr = &node->attr;
     p->context = plan->context;
-    p->engine = plan->engine;
     p->kernels = kernels;
     p->threads = (cm_threads){plan->context, plan->options.threads};
     p->mode = plan->options.mode;
@@ -69,12 +68,6 @@ static cm_status prepare_op(cm_plan *plan, int index)
         CM_FAIL(CM_ERR_UNSUPPORTED, "%s: the op %s has no gradient through its derivative", node->scope,
                 node->op->name);
     if (node->op->prepare) CM_TRY(node->op->prepare(p));
-    const char *const used[3] = {cmi_conv_name(p->packer[0]), cmi_conv_name(p->back_packer),
-                                 p->unpacker ? p->unpacker->name : ""};
-    for (int i = 0; i < 3; i++)
-        if (strncmp(used[i], "ref", 3) == 0)
-            cmi_log(plan->context, CM_LOG_WARNING, "%s runs on oneDNN's slow reference kernel %s", node->scope,
-                    used[i]);
     if (p->scratch_bytes > plan->scratch) plan->scratch = p->scratch_bytes;
     return CM_OK;
 }
@@ -105,7 +98,6 @@ static void choose_storage(cm_plan *plan)
 static cm_status build_with(cm_plan *plan, const cm_reach *reach)
 {
     const cm_kernels *kernels = cmi_kernels_for(cmi_context_cpu_level(plan->context));
-    CM_TRY(cmi_dnnl_engine_create(plan->context, &plan->engine));
     plan->ops = cmi_calloc(plan->context, (size_t)plan->graph->n_nodes, sizeof *plan->ops);
     plan->stored_bf16 = cmi_calloc(plan->context, (size_t)plan->graph->n_values, 1);
     if (!plan->ops || !plan->stored_bf16) return CM_ERR_MEMORY;
@@ -161,7 +153,6 @@ void cmi_plan_free(cm_plan *plan)
     cmi_free(plan->context, plan->gradient);
     cmi_free(plan->context, plan->gradient_size);
     cmi_free(plan->context, plan->reader);
-    cmi_dnnl_engine_free(plan->engine);
     cmi_free(plan->context, plan);
 }
 

@@ -34,7 +34,6 @@ struct cm_plan {
     cm_context *context;
     const cm_graph *graph;
     cm_plan_options options;
-    cm_dnnl_engine *engine;
     cm_op_plan *ops;            /* one per node */
     unsigned char *stored_bf16; /* of each value: held in bfloat16 */
     cm_program program;

@@ -51,14 +51,9 @@ typedef struct {
     int enlarges;                    /* else; x then stands                            */
     size_t enlarged;                 /* here, and in backward, later its gradient; behind it x's tangent */
 } state;
-/* What a thread holds. */
-typedef struct {
-    void *conv, *transposed, *gradient;
-} locals;
-
 static cm_conv_options options_of(const cm_op_plan *p)
 {
-    return (cm_conv_options){p->context, p->engine, p->kernels, p->threads, p->bf16, p->small_memory};
+    return (cm_conv_options){p->context, p->kernels, p->threads, p->bf16, p->small_memory};
 }
 
 /* By the forms for small points, `up`, a data gradient is of the large image. */
@@ -122,12 +117,11 @@ static void need(cm_op_plan *p, size_t bytes)
 
 static cm_status prepare_forward(cm_op_plan *p, state *s)
 {
-    const cm_conv_options options = options_of(p);
     s->up = choose(p, &s->conv);
     s->enlarges = p->attr->conv.up && !s->up;
     if (p->stored_bf16) cmi_conv_hold(&s->conv, p->stored_bf16 & 1, (p->stored_bf16 & CM_BF16_OUT) != 0);
     const cm_conv_shape shape = forward_shape(p, s->up);
-    CM_TRY(cmi_conv_create(&s->conv, &options, &shape));
+    CM_TRY(cmi_conv_check(&s->conv, &shape));
     need(p, s->conv.scratch_bytes);
     p->packer[0] = &s->conv;
     return CM_OK;
@@ -153,7 +147,7 @@ static cm_status prepare_data_gradient(cm_op_plan *p, state *s)
     if (options.bf16 == CM_WINOGRAD_2X2) options.bf16 = CM_WINOGRAD_2X4;
     cmi_conv_init(&s->transposed, &options, &shape);
     cmi_conv_take_plain(&s->transposed);
-    CM_TRY(cmi_conv_create(&s->transposed, &options, &shape));
+    CM_TRY(cmi_conv_check(&s->transposed, &shape));
     need(p, s->transposed.scratch_bytes);
     p->back_packer = &s->transposed;
     return CM_OK;
@@ -184,34 +178,7 @@ static cm_status prepare(cm_op_plan *p)
 
 static void release(cm_op_plan *p)
 {
-    state *s = p->state;
-    if (!s) return;
-    cmi_conv_release(&s->conv);
-    cmi_conv_release(&s->transposed);
-    cmi_conv_gradient_release(&s->gradient);
-    cmi_free(p->context, s);
-}
-
-static cm_status attach(const cm_op_plan *p, void **local)
-{
-    const state *s = p->state;
-    locals *l = cmi_calloc(p->context, 1, sizeof *l);
-    if (!l) return CM_ERR_MEMORY;
-    *local = l;
-    CM_TRY(cmi_conv_attach(&s->conv, &l->conv));
-    CM_TRY(cmi_conv_attach(&s->transposed, &l->transposed));
-    return cmi_conv_gradient_attach(&s->gradient, &l->gradient);
-}
-
-static void detach(const cm_op_plan *p, void *local)
-{
-    const state *s = p->state;
-    locals *l = local;
-    if (!l) return;
-    cmi_conv_detach(&s->conv, l->conv);
-    cmi_conv_detach(&s->transposed, l->transposed);
-    cmi_conv_gradient_detach(&s->gradient, l->gradient);
-    cmi_free(p->context, l);
+    cmi_free(p->context, p->state);
 }
 
 /* --- x enlarged ------------------------------------------------------------- */
@@ -274,8 +241,7 @@ static cm_conv_run run_of(const cm_op_run *r)
                          .residual = r->in[1],
                          .scale = r->p->attr->conv.scale,
                          .y = r->out,
-                         .scratch = r->scratch,
-                         .local = ((const locals *)r->local)->conv};
+                         .scratch = r->scratch};
 }
 
 static cm_status relu_piece(void *user, int index, int worker)
@@ -325,11 +291,8 @@ static const float *inner_gradient(const cm_op_run *r)
 static cm_status data_gradient(const cm_op_run *r, const float *dy)
 {
     const state *s = r->p->state;
-    const cm_conv_run run = {.x = dy,
-                             .weights = r->back_param,
-                             .y = s->enlarges ? enlarged_of(r) : r->din[0],
-                             .scratch = r->scratch,
-                             .local = ((const locals *)r->local)->transposed};
+    const cm_conv_run run = {
+        .x = dy, .weights = r->back_param, .y = s->enlarges ? enlarged_of(r) : r->din[0], .scratch = r->scratch};
     CM_TRY(cmi_conv_run(&s->transposed, &run));
     if (s->enlarges) shrink(r, r->din[0]);
     return CM_OK;
@@ -343,12 +306,8 @@ static cm_status backward(const cm_op_run *r)
     if (r->din[0]) CM_TRY(data_gradient(r, dy));
     if (r->p->frozen || !x) return CM_OK; /* a tangent of r alone */
     if (s->enlarges) CM_TRY(enlarge(r, enlarged_of(r), &x));
-    const cm_conv_gradient_run run = {.x = x,
-                                      .dy = dy,
-                                      .dw = r->dparam[0],
-                                      .dbias = r->dparam[1],
-                                      .scratch = r->scratch,
-                                      .local = ((const locals *)r->local)->gradient};
+    const cm_conv_gradient_run run = {
+        .x = x, .dy = dy, .dw = r->dparam[0], .dbias = r->dparam[1], .scratch = r->scratch};
     return cmi_conv_gradient_run(&s->gradient, &run);
 }
 
@@ -395,8 +354,6 @@ const cm_op cmi_op_conv2d = {.name = "conv2d",
                              .offers_bf16 = offers_bf16,
                              .prepare = prepare,
                              .release = release,
-                             .attach = attach,
-                             .detach = detach,
                              .forward = forward,
                              .backward = backward,
                              .both = both};
@@ -410,8 +367,6 @@ const cm_op cmi_op_conv2d_relu = {.name = "conv2d relu",
                                   .offers_bf16 = offers_bf16,
                                   .prepare = prepare,
                                   .release = release,
-                                  .attach = attach,
-                                  .detach = detach,
                                   .forward = forward,
                                   .backward = backward,
                                   .both = both};

@@ -12,7 +12,6 @@
 #include "base/context.h"
 #include "base/parallel.h"
 #include "conv/conv.h"
-#include "dnnl/backend.h"
 #include "kernels/kernels.h"
 #include "tensor/desc.h"
 
@@ -114,7 +113,6 @@ typedef struct cm_op_plan {
     const cm_op *op;
     const cm_attr *attr;
     cm_context *context;
-    cm_dnnl_engine *engine;
     const cm_kernels *kernels;
     cm_desc in[CM_OP_MAX_IN], out;
     int n_in;
@@ -143,7 +141,6 @@ typedef struct cm_op_run {
     const void *param[CM_OP_MAX_PARAMS]; /* packed or plain, as the plan says */
     const void *back_param;              /* of back_packer                    */
     void *scratch;
-    void *local; /* of attach                                */
     const cm_op_random *random;
     /* TRAIN: what forward wrote for backward; the gradient of the output; where
      * the gradients of the inputs (NULL: not wanted) and parameters go. */
@@ -185,12 +182,9 @@ struct cm_op {
     /* Which inputs it could read and whether it could write its output in bfloat16,
      * before prepare; NULL: none. */
     unsigned (*offers_bf16)(const cm_op_plan *p);
-    /* Primitives and scratch; NULL when there is nothing to prepare. */
+    /* State and scratch; NULL when there is nothing to prepare. */
     cm_status (*prepare)(cm_op_plan *p);
     void (*release)(cm_op_plan *p);
-    /* State of one executing thread; NULL when there is none. */
-    cm_status (*attach)(const cm_op_plan *p, void **local);
-    void (*detach)(const cm_op_plan *p, void *local);
     cm_status (*forward)(const cm_op_run *r);
     /* Writes (never adds) the gradients of the inputs that are wanted and of
      * the parameters.  One thread; din may not overlap dout unless the op is

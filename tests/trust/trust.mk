@@ -8,6 +8,11 @@
 # built stands in needs_rN.
 
 PROMISES := r1 r2 r3 r4 r5 r6 r7 r8 r9 r10 r11 r12 r13 r14
+needs_r1 = $(BUILD)/tests/check_operations $(BUILD)/tests/process_memory $(BUILD)/tests/malloc_shim.so $(BUILD)/tests/train_program \
+           $(BUILD)/tests/check_guest $(BUILD)/tests/check_train_memory
+needs_r2 = $(BUILD)/tests/operation_program $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/make_model
+needs_r3 = $(BUILD)/tests/train_program $(BUILD)/tests/record_shim.so $(BUILD)/tests/shim.so $(BUILD)/tests/rot_program
+needs_r6 = $(UNIT_PROGRAMS)
 needs_r8 = $(BUILD)/tests/catalogue_program
 needs_r10 = $(BUILD)/tests/handles_program $(BUILD)/tests/check_guest $(BUILD)/tests/threads_program
 needs_r12 = $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden

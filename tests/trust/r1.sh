@@ -1,0 +1,22 @@
+# R1 memory may run out: requests of ours and of the process, each in turn, and bounds on all of it.
+. "$(dirname "$0")/lib.sh"
+told=$PWD/$build/trust/operations.txt
+rm -f "$told"
+under_shim() { LD_PRELOAD=$PWD/$build/tests/malloc_shim.so "$@"; }
+if long; then
+    part "every request of every operation, once and for good, and 25 budgets" \
+        env CHECK_EFFORT=long OPERATIONS_TOLD="$told" "$build/tests/check_operations"
+    figure "$(wc -l <"$told") operations, each of $(awk '{n += $1} END {print n}' "$told") requests failing once and for good, 25 budgets each"
+    part "guest" env CHECK_EFFORT=long CK_RUN_CASE=guest "$build/tests/check_guest"
+    part "training" env CHECK_EFFORT=long "$build/tests/check_train_memory"
+    part "memory of the process" under_shim "$build/tests/process_memory" 100 >"$build/trust/process.txt"
+    part "address space" bash tests/address_space.sh "$build" 250 >"$build/trust/space.txt"
+    cat "$build/trust/process.txt" "$build/trust/space.txt"
+    figure "$(tail -1 "$build/trust/space.txt")"
+else
+    part "memory of the process" under_shim "$build/tests/process_memory" 2 >"$build/trust/process.txt"
+    cat "$build/trust/process.txt"
+fi
+figure "$(grep 'in turn' "$build/trust/process.txt")"
+figure "$(grep 'bounds on' "$build/trust/process.txt")"
+finish
