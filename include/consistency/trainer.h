@@ -503,7 +503,8 @@ CM_API cm_status cm_trainer_create(const cm_train_inputs *inputs, const cm_train
 /* Frees the trainer, or nothing where it is NULL, and gives its directories back.  No call may run on it. */
 CM_API void cm_trainer_free(cm_trainer *trainer);
 /* What cm_trainer_bytes would say of that trainer, without making it: nothing of that
- * size is allocated.  The model's own weights and two batches of pictures come on top.  Errors as of cm_trainer_create. */
+ * size is allocated.  The model's own weights and two batches of pictures come on top.  Errors as of
+ * cm_trainer_create. */
 CM_API cm_status cm_trainer_estimate(const cm_train_inputs *inputs, const cm_train_options *options, uint64_t *bytes);
 
 /* Whether a run with these options can be fed from the data set.  It is the comparison that cm_trainer_run makes

@@ -54,7 +54,7 @@ static void put(const char *path, const uint8_t *data, size_t size)
     (void)fclose(f);
 }
 
-/* What state.json says of the file becomes true. */
+/* What state.json says of the file becomes true; format 1 has no hash of state.json itself. */
 static void vouch(const char *name)
 {
     char path[2 * PATH], hash[33];
@@ -63,6 +63,7 @@ static void vouch(const char *name)
     if (cmi_state_hash(own, path, &size, hash) != CM_OK) return;
     (void)snprintf(path, sizeof path, "%s/state.json", step);
     json_t *state = json_load_file(path, 0, NULL), *entry = json_object_get(json_object_get(state, "files"), name);
+    (void)json_object_set_new(state, "format", json_integer(1));
     if (json_object_set_new(entry, "bytes", json_integer((json_int_t)size)) == 0 &&
         json_object_set_new(entry, "xxh3_128", json_string(hash)) == 0)
         (void)json_dump_file(state, path, 0);
