@@ -60,7 +60,7 @@ def model(network, precond, seed):
 def begin(directory, objective, optimizer):
     """A run of the first pair of networks that the objective accepts, without the options that have no effect there."""
     options = dict(SCHEDULES.get(objective, {}), objective=objective, optimizer=optimizer, batch=4, microbatch=2, flip=0.5,
-                   label_dropout=0.1, steps=STEPS, threads=2, lr=1e-3, seed=3, ema="warmup:0.9,halflife:20", checkpoint_every=1, keep=0,
+                   label_dropout=0.1, steps=STEPS, threads=2, lr=1e-3, seed=3, ema="warmup:0.9,0.5", checkpoint_every=1, keep=0,
                    log_every=1, sample_every=4, dropout=0.2)
     if objective == "cmt":
         options.update(batch=8, microbatch=4)
@@ -114,6 +114,7 @@ def compare(objective, optimizer):
             parts = whole + "-%d" % k
             stand_at(whole, k, parts)
             with cm.Run(parts, resume=True) as run:
+                run.begin()
                 if run.step != k:
                     fail("%s: resumed at %d instead of %d" % (name, run.step, k))
                 run.execute()

@@ -33,7 +33,8 @@ cm_status cmi_json_tree(const char *what, const char *text, size_t length, json_
     CM_TRY(check_bounds(what, text, length));
     *out = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
     if (*out) return CM_OK;
-    if (json_error_code(&error) == json_error_out_of_memory)
+    /* It says nothing where it found no memory to begin with. */
+    if (json_error_code(&error) == json_error_out_of_memory || !error.text[0])
         CM_FAIL(CM_ERR_MEMORY, "out of memory: the JSON of %s", what);
     CM_FAIL(CM_ERR_FORMAT, "%s: not valid JSON: %s (line %d, character %d)", what, error.text, error.line,
             error.position);
