@@ -14,7 +14,7 @@ if long; then
     cat "$build/trust/process.txt" "$build/trust/space.txt"
     figure "$(tail -1 "$build/trust/space.txt")"
 else
-    part "memory of the process" under_shim "$build/tests/process_memory" 2 >"$build/trust/process.txt"
+    part "memory of the process" under_shim "$build/tests/process_memory" 1 >"$build/trust/process.txt"
     cat "$build/trust/process.txt"
 fi
 figure "$(grep 'in turn' "$build/trust/process.txt")"

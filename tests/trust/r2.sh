@@ -6,7 +6,7 @@ if long; then
     cat "$build/trust/faults.txt"
     figure "$(tail -1 "$build/trust/faults.txt")"
 else
-    part "some calls" "$python" tests/io_faults.py "$build" --sample 60 >"$build/trust/io.txt"
+    part "some calls" "$python" tests/io_faults.py "$build" --sample 10 >"$build/trust/io.txt"
 fi
 cat "$build/trust/io.txt"
 grep -q 'could be mounted' "$build/trust/io.txt" && skip "a full disk: no file system could be mounted"

@@ -2,7 +2,7 @@
 . "$(dirname "$0")/lib.sh"
 rotten=$(mktemp -d /tmp/cm-rot-XXXXXX)
 trap 'rm -rf "$rotten"' EXIT
-long && prefixes=500 bits=1000 || prefixes=40 bits=20
+long && prefixes=500 bits=1000 || prefixes=10 bits=3
 part "power loss" "$python" tests/power_loss.py "$build" --prefixes $prefixes >"$build/trust/power.txt"
 cat "$build/trust/power.txt"
 figure "$(tail -1 "$build/trust/power.txt")"
