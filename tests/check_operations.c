@@ -73,6 +73,7 @@ static void recovers(trial *t)
     empty();
     OK(attempt(t));
     ck_assert_int_eq(t->m.live, t->idle);
+    empty();
 }
 
 static void requests_fail(trial *t, int persistent, int points)

@@ -26,7 +26,7 @@ TWO = dict(SONG, second_time="concat")
 GUIDED = dict(TWO, out_channels=6, conditions=3)
 PAIRS = [(SONG, "edm", None), (SONG, "edm", "edm"), (SONG, "edm", "ecm"), (SONG, "ecm", None), (TWO, "average-velocity", None),
          (GUIDED, "average-velocity", None)]
-OPTIONS = {"onestep": {}, "rk45": {"rtol": 0.1, "atol": 0.1}}
+OPTIONS = {"onestep": {}, "multistep": {"sigmas": [80, 0.8]}, "rk45": {"rtol": 0.1, "atol": 0.1}}
 failures = []
 
 
