@@ -95,9 +95,9 @@ def trained(objective, n):
     failure = None
     for network, precond, teacher in PAIRS:
         try:
-            more = {"cmt_nfe": 2} if objective == "cmt" else {}
+            more = {"cmt_nfe": 3} if objective == "cmt" else {}
             with cm.Trainer(model(network, precond), teacher and model(network, teacher, 2), objective=objective, threads=n,
-                            batch=8 if more else 4, microbatch=2, steps=20, lr=1e-3, seed=3, **more) as t:
+                            batch=12 if more else 4, microbatch=6 if more else 2, steps=20, lr=1e-3, seed=3, **more) as t:
                 losses = [t.step(pictures(k), [0, 1, 0, 1])["loss"] for k in range(6 if o.short else 20)]
                 with tempfile.TemporaryDirectory() as folder:
                     t.model("ema").save(folder + "/a.safetensors")

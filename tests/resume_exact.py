@@ -28,7 +28,7 @@ PAIRS = [(SONG, "edm", None), (SONG, "edm", "edm"), (SONG, "edm", "ecm"), (SONG,
          (GUIDED, "average-velocity", None)]
 # What brings changes into twelve steps, of those that have it.
 SCHEDULES = {"ct": {"start_scales": 3, "end_scales": 20}, "ict": {"start_scales": 4, "end_scales": 16}, "ect": {"ect_stages": 4},
-             "cd": {"start_scales": 6, "end_scales": 6}, "pd": {"start_scales": 16, "distill_steps": 4}, "cmt": {"cmt_nfe": 2},
+             "cd": {"start_scales": 6, "end_scales": 6}, "pd": {"start_scales": 16, "distill_steps": 4}, "cmt": {"cmt_nfe": 3},
              "tcm": {"ect_stages": 4}, "tcm2": {"ect_stages": 4}}
 failures = []
 
@@ -63,7 +63,7 @@ def begin(directory, objective, optimizer):
                    label_dropout=0.1, steps=STEPS, threads=2, lr=1e-3, seed=3, ema="warmup:0.9,0.5", checkpoint_every=1, keep=0,
                    log_every=1, sample_every=4, dropout=0.2)
     if objective == "cmt":
-        options.update(batch=8, microbatch=4)
+        options.update(batch=12, microbatch=6)
     failure = None
     for network, precond, teacher in PAIRS:
         try:
