@@ -3,22 +3,42 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "auto.h"
 #include "feature_files.h"
 
 /* What only the program knows comes first; from DATA on each is an option of the run, "-" written for its "_". */
-enum { OUT, RESUME, CONFIG, SET, NO_ESTIMATE, PRINT_CONFIG, LIST_PRESETS, LIST_OPTIONS, QUIET, DATA };
+enum {
+    OUT,
+    RESUME,
+    CONFIG,
+    SET,
+    NO_ESTIMATE,
+    BUDGET,
+    SHARES,
+    PRINT_PLAN,
+    PRINT_CONFIG,
+    LIST_PRESETS,
+    LIST_OPTIONS,
+    QUIET,
+    DATA
+};
 static const cli_option options[] = {
     {"out", 'o', "RUN", "the run's directory: new or empty, or with --resume one to continue"},
     {"resume", 0, NULL, "continue RUN from its newest checkpoint"},
     {"config", 0, "FILE", "begin with the numbers of a run's config.json, or of what --print-config prints"},
     {"set", 0, "KEY=VALUE", "any other option; --list-options and docs/training.md have them; may be repeated"},
     {"no-estimate", 0, NULL, "neither compare memory nor time two steps before the run"},
+    {"budget", 0, "TIME", "with --preset auto: how long all of it may take, such as 20min, 3h or 1d"},
+    {"shares", 0, "A,B,C",
+     "with --preset auto: shares of teacher, mid-training and tuning; 0 leaves one out (45,15,40)"},
+    {"print-plan", 0, NULL, "with --preset auto: print what would be done, and stop"},
     {"print-config", 0, NULL, "print all that a run would be made with, for --config, and stop"},
     {"list-presets", 0, NULL, "print the presets and stop"},
     {"list-options", 0, NULL, "print the options of training, which --set takes, and stop"},
     {"quiet", 'q', NULL, "print nothing but warnings and errors"},
     {"data", 'd', "PATH", "the pictures: a folder, .tar, .zip, .npz, CIFAR-10 binary or MNIST idx"},
-    {"preset", 'p', "NAME", "a named set of options; --list-presets shows them all"},
+    {"preset", 'p', "NAME",
+     "a named set of options, --list-presets shows them all; auto: plan and make all that a budget allows"},
     {"objective", 0, "NAME", "{objectives}"},
     {"steps", 'n', "N", "the number of steps in all"},
     {"batch", 'b', "N", "the number of images of a step"},
@@ -75,8 +95,9 @@ static void set(program *p, cm_run_options *o, const char *name, const char *val
     cli_usage_error(&p->c, "%s%s", cm_last_message(), strcmp(key, "preset") ? "" : " (--list-presets shows them)");
 }
 
-/* The feature network of a metric that the program has been asked for; what is none the library refuses. */
-static void set_features(program *p, cm_run_options *o)
+/* The weights of the feature network of a metric that the program has been asked for, NULL where they are said or
+ * where it is none, which the library refuses. */
+static const char *features_of(const program *p)
 {
     const char *metric = value_of(p, "metric");
     const char *net = !metric                      ? NULL
@@ -86,8 +107,7 @@ static void set_features(program *p, cm_run_options *o)
     int known = 0;
     for (size_t i = 0; net && cm_choice_name("feature_networks", i); i++)
         known |= strcmp(cm_choice_name("feature_networks", i), net) == 0;
-    if (known && !value_of(p, "metric-features"))
-        set(p, o, "metric-features", feature_weights(&p->c, "metric-features", net));
+    return known && !value_of(p, "metric-features") ? feature_weights(&p->c, "metric-features", net) : NULL;
 }
 
 /* The run's own numbers or those of --config, then the options in the order of the table, then --set. */
@@ -105,7 +125,7 @@ static void fill(program *p, cm_run_options *o)
         const int json = strcmp(options[i].name, "network") == 0 && v[i] && strcmp(v[i], "given") != 0;
         if (v[i]) set(p, o, options[i].name, json ? cli_json_argument(&p->c, "network", v[i]) : v[i]);
     }
-    set_features(p, o);
+    if (features_of(p)) set(p, o, "metric-features", features_of(p));
     for (int i = 0; p->sets[i]; i++) {
         char key[CLI_KEY];
         const char *value = cli_pair(&p->c, p->sets[i], key);
@@ -223,6 +243,88 @@ static int execute(program *p, cm_run *run)
     return cli_interrupted() + CLI_SIGNALLED == CLI_INTERRUPTED ? CLI_INTERRUPTED : RESUMABLE;
 }
 
+/* --- --preset auto ----------------------------------------------------------------------------- */
+
+static int is_one_of(const char *name, const char *const *list)
+{
+    while (*list && strcmp(*list, name) != 0) list++;
+    return *list != NULL;
+}
+
+/* "teacher.lr=0.0005" is for one stage, "flip=0" for all that read it. */
+static void give_pair(program *p, auto_request *r, const char *pair)
+{
+    char key[CLI_KEY];
+    auto_given *g = &r->given[r->n_given++];
+    const char *dot = strchr(pair, '.'), *equals = strchr(pair, '=');
+    const size_t n = dot && equals && dot < equals ? (size_t)(dot - pair) : 0;
+    g->stage = -1;
+    for (int k = 0; k < PLAN_STAGES && n; k++)
+        if (strlen(recipe.stages[k].name) == n && strncmp(recipe.stages[k].name, pair, n) == 0) g->stage = k;
+    if (n && g->stage < 0) cli_usage_error(&p->c, "--set %s: the stages are teacher, mid and tune", pair);
+    if (g->stage < 0) g->value = strdup(cli_pair(&p->c, pair, key));
+    else {
+        snprintf(key, sizeof key, "%.*s", (int)(equals - dot - 1), dot + 1);
+        g->value = strdup(equals + 1);
+    }
+    g->key = strdup(key);
+}
+
+static void give(program *p, auto_request *r, int option)
+{
+    char key[CLI_KEY];
+    auto_given *g = &r->given[r->n_given++];
+    cli_key(options[option].name, '-', '_', key);
+    *g = (auto_given){-1, strdup(key), strdup(p->values[option])};
+}
+
+/* What a plan decides itself, and what it does without. */
+static void refuse_with_auto(const program *p, int goes_on)
+{
+    static const char *const never[] = {"config", "no-estimate", "print-config",  "objective", "steps",
+                                        "init",   "teacher",     "allow-changes", NULL};
+    static const char *const again[] = {"out", "resume", "quiet", "preset", "threads", "budget", NULL};
+    for (int i = 0; i < N_OPTIONS; i++) {
+        if (!p->values[i]) continue;
+        if (is_one_of(options[i].name, never))
+            cli_usage_error(&p->c, "--%s has no effect with --preset auto%s", options[i].name,
+                            strcmp(options[i].name, "steps") == 0 ? "; --set teacher.steps=N is for one stage" : "");
+        if (goes_on && !is_one_of(options[i].name, again))
+            cli_usage_error(&p->c, "--%s has no effect with --resume: %s/plan.json says it", options[i].name,
+                            p->values[OUT]);
+    }
+}
+
+static int train_by_plan(program *p, int goes_on)
+{
+    static const char *const own[] = {"data",    "preset", "size", "labels",  "random-crop", "stop-on-bad",
+                                      "network", "batch",  "seed", "threads", NULL};
+    const char *const *v = p->values;
+    static auto_request r;
+    refuse_with_auto(p, goes_on);
+    r = (auto_request){.data = value_of(p, "data"),
+                       .out = v[OUT],
+                       .budget = v[BUDGET],
+                       .shares = v[SHARES],
+                       .size = value_of(p, "size"),
+                       .labels = value_of(p, "labels"),
+                       .network = value_of(p, "network"),
+                       .batch = value_of(p, "batch"),
+                       .seed = value_of(p, "seed"),
+                       .threads = value_of(p, "threads"),
+                       .random_crop = value_of(p, "random-crop") != NULL,
+                       .stop_on_bad = value_of(p, "stop-on-bad") != NULL,
+                       .resume = v[RESUME] != NULL,
+                       .only_plan = v[PRINT_PLAN] != NULL,
+                       .quiet = v[QUIET] != NULL};
+    for (int i = DATA; i < N_OPTIONS; i++)
+        if (v[i] && !is_one_of(options[i].name, own)) give(p, &r, i);
+    for (int i = 0; p->sets[i] && r.n_given < AUTO_GIVEN; i++) give_pair(p, &r, p->sets[i]);
+    if (r.seed) r.given[r.n_given++] = (auto_given){-1, strdup("seed"), strdup(r.seed)};
+    if (features_of(p)) r.given[r.n_given++] = (auto_given){-1, strdup("metric_features"), strdup(features_of(p))};
+    return auto_train(&p->c, &r);
+}
+
 int main(int argc, char **argv)
 {
     program p = {
@@ -237,12 +339,17 @@ int main(int argc, char **argv)
     cli_all(&p.c, p.values, SET, p.sets, MAX_SETS);
     if (p.values[LIST_PRESETS]) return cli_list_presets(&p.c);
     if (p.values[LIST_OPTIONS]) return cli_list_options(&p.c);
+    const char *preset = value_of(&p, "preset");
+    const int goes_on = p.values[RESUME] && p.values[OUT] && auto_is_plan(p.values[OUT]);
+    if (p.c.n_operands) cli_usage_error(&p.c, "'%s': give the data as --data", p.c.operands[0]);
+    if (goes_on || (preset && strcmp(preset, "auto") == 0)) return cli_end(&p.c, train_by_plan(&p, goes_on));
+    for (int i = BUDGET; i <= PRINT_PLAN; i++)
+        if (p.values[i]) cli_usage_error(&p.c, "--%s has no effect without --preset auto", options[i].name);
     cm_status status = cli_context(&p.c, &context);
     if (status == CM_OK) status = cm_run_options_create(context, &o);
     if (status != CM_OK) return cli_fail(&p.c, status);
     fill(&p, o);
     if (p.values[PRINT_CONFIG]) return cli_end(&p.c, print_config(&p, o));
-    if (p.c.n_operands) cli_usage_error(&p.c, "'%s': give the data as --data", p.c.operands[0]);
     if (!p.values[OUT]) cli_usage_error(&p.c, "--data and --out are needed");
     status = cm_run_options_check(o);
     if (status == CM_ERR_ARGUMENT) cli_usage_error(&p.c, "%s", cm_last_message());

@@ -481,6 +481,83 @@ END_TEST
 
 /* --- archives --------------------------------------------------------------------------------------- */
 
+/* Marks the values of the pictures of a part; returns how many there are. */
+static uint64_t mark(const char *set, int32_t which, unsigned char seen[256])
+{
+    int32_t label;
+    cm_dataset_options o = in_order();
+    memset(seen, 0, 256);
+    o.part = which;
+    o.held_out = which == CM_PART_ALL ? 0 : 0.3;
+    cm_dataset *d = open_set(set, &o);
+    const uint64_t n = info_of(d).images;
+    ck_assert_int_eq(info_of(d).classes, 2);
+    for (uint64_t i = 0; i < n; i++) {
+        const int value = value_at(d, i, &label);
+        ck_assert_int_eq(label, value < 30 || (value >= 60 && value < 120)); /* ape, cat */
+        ck_assert_uint_eq(seen[value]++, 0);
+    }
+    cm_dataset_free(d);
+    return n;
+}
+
+/* Two parts make the set, and pictures that are added move none of them. */
+START_TEST(parts)
+{
+    enum { FIRST = 60, ALL = 80 };
+    unsigned char learnt[256], held[256], more[256];
+    char path[300];
+    make_folder("parts"); /* 0 to 50 */
+    for (int i = 6; i < ALL; i++) {
+        if (i == FIRST) {
+            const uint64_t n = mark(in_dir("parts"), CM_PART_TRAINING, learnt);
+            ck_assert_uint_eq(n + mark(in_dir("parts"), CM_PART_HELD_OUT, held),
+                              mark(in_dir("parts"), CM_PART_ALL, more));
+            for (int v = 0; v < 256; v++) ck_assert_int_eq(learnt[v] + held[v], more[v]);
+            ck_assert_uint_gt(n, FIRST / 2);
+            ck_assert_uint_lt(n, FIRST - 5);
+        }
+        snprintf(path, sizeof path, "%s/parts/%s/q%d.png", dir, i % 2 ? "cat" : "ape", i);
+        write_png(path, i % 2 ? 60 + i / 2 : 120 + i);
+    }
+    (void)mark(in_dir("parts"), CM_PART_HELD_OUT, more);
+    for (int v = 0; v < 256; v++) ck_assert(!held[v] || more[v]);
+    for (int v = 0; v < 256; v++) ck_assert(!learnt[v] || !more[v]);
+    cm_dataset_options o = in_order();
+    cm_dataset_report report = CM_DATASET_REPORT_INIT;
+    o.part = CM_PART_TRAINING;
+    o.held_out = 0.3;
+    cm_dataset *d = open_set(in_dir("parts"), &o);
+    uint64_t counts[2];
+    ck_assert_int_eq(cm_dataset_class_counts(d, 2, counts), CM_OK);
+    ck_assert_uint_eq(counts[0] + counts[1], info_of(d).images);
+    ck_assert_int_eq(cm_dataset_check(d, NULL, &report), CM_ERR_ARGUMENT);
+    ck_assert_int_eq(cm_dataset_pack(d, in_dir("parts.tar"), NULL, NULL), CM_ERR_ARGUMENT);
+    const uint64_t fingerprint = info_of(d).fingerprint;
+    cm_dataset_free(d);
+    o.part = CM_PART_HELD_OUT;
+    d = open_set(in_dir("parts"), &o);
+    ck_assert_uint_ne(fingerprint, info_of(d).fingerprint);
+    cm_dataset_free(d);
+    const struct {
+        double share;
+        int32_t part;
+        const char *said;
+    } wrong[] = {{0.3, CM_PART_ALL, "no effect on a whole set"},
+                 {0, CM_PART_TRAINING, "expected above 0 to 0.5"},
+                 {0.6, CM_PART_TRAINING, "expected above 0 to 0.5"},
+                 {NAN, CM_PART_HELD_OUT, "above 0 to 0.5"},
+                 {NAN, CM_PART_ALL, "no effect"},
+                 {0.3, 3, "part is 3, expected 0..2"},
+                 {1e-9, CM_PART_HELD_OUT, "leaves none to hold out"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        o.held_out = wrong[i].share, o.part = wrong[i].part;
+        ck_assert_int_eq(cm_dataset_open(NULL, in_dir("parts"), &o, &d), CM_ERR_ARGUMENT);
+        ck_assert_ptr_nonnull(strstr(cm_last_message(), wrong[i].said));
+    }
+}
+END_TEST
+
 START_TEST(tars)
 {
     static unsigned char archive[1 << 16];
@@ -1056,6 +1133,7 @@ Suite *make_suite(void)
     tcase_add_test(t, order_of_classes);
     tcase_add_test(t, bad_pictures_are_left_out);
     tcase_add_test(t, shuffling_is_a_permutation);
+    tcase_add_test(t, parts);
     tcase_add_test(t, tars);
     tcase_add_test(t, zips);
     tcase_add_test(t, npz);

@@ -189,7 +189,7 @@ class Document:
         for letter in re.findall(r"(?<=\s)-([a-zA-Z])(?=\s|$)", rest):
             if letter not in facts.letters[name]:
                 self.fail("%s has no option -%s" % (name, letter))
-        for option, known in (("method", facts.methods), ("objective", facts.objectives), ("preset", facts.presets)):
+        for option, known in (("method", facts.methods), ("objective", facts.objectives), ("preset", facts.presets | {"auto"})):
             for value in re.findall(r"--%s ([\w.-]+)" % option, rest):
                 if value not in known and not value.isupper():
                     self.fail("there is no %s %s" % (option, value))

@@ -55,7 +55,7 @@ ENUMS = {"methods": ("cm_method", "CM_METHOD_"), "edm_discretizations": ("cm_edm
          "objectives": ("cm_train_objective", "CM_TRAIN_"), "distances": ("cm_distance", "CM_DISTANCE_"),
          "optimizers": ("cm_optimizer", "CM_OPTIMIZER_"), "weightings": ("cm_loss_weighting", "CM_WEIGHTING_"),
          "clip_rules": ("cm_clip_rule", "CM_CLIP_RULE_"), "noise_levels": ("cm_noise_levels", "CM_LEVELS_"),
-         "odes": ("cm_ode", "CM_ODE_"), "fits": ("cm_fit", "CM_FIT_"), "label_rules": ("cm_label_rule", "CM_LABELS_"), "dataset_findings": ("cm_dataset_finding", "CM_FINDING_"), "scales_modes": ("cm_scales_mode", "CM_SCALES_"),
+         "odes": ("cm_ode", "CM_ODE_"), "fits": ("cm_fit", "CM_FIT_"), "label_rules": ("cm_label_rule", "CM_LABELS_"), "dataset_findings": ("cm_dataset_finding", "CM_FINDING_"), "dataset_parts": ("cm_dataset_part", "CM_PART_"), "scales_modes": ("cm_scales_mode", "CM_SCALES_"),
          "mu_modes": ("cm_mu_mode", "CM_MU_"), "ect_mappings": ("cm_ect_mapping", "CM_MAPPING_"), "pair_weightings": ("cm_pair_weighting", "CM_PAIR_"),
          "lpips_poolings": ("cm_lpips_pooling", "CM_LPIPS_POOLING_"), "lpips_resizes": ("cm_lpips_resize", "CM_LPIPS_RESIZE_")}
 NO_ENUM = {"networks", "feature_networks", "lpips_networks", "preconds", "run_options", "scm_forms", "tangent_norms", "flow_samplers", "ratio_schedules", "weight_nets"}

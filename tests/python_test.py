@@ -818,6 +818,14 @@ class Training(unittest.TestCase):
             images, labels = d.read(0, 3)
             self.assertEqual(labels, [0, 0, 0])
             self.assertAlmostEqual(values(images)[1024], 10 / 6 - 1, delta=0.01)  # a_0, a_10, ...: byte order
+        seen = []
+        for part in ("training", "held-out"):
+            with cm.Dataset(self.dir.name, channels=1, shuffle=False, part=part, held_out=0.4) as d:
+                seen += [round(v, 3) for v in values(d.read(0, len(d))[0])[::32 * 32]]
+        self.assertEqual(len(seen), 12)
+        self.assertEqual(len(set(seen)), 12)
+        self.assertRaisesRegex(cm.Error, "no effect on a whole set", cm.Dataset, self.dir.name, held_out=0.4)
+        self.assertRaisesRegex(ValueError, "did you mean", cm.Dataset, self.dir.name, part="held_out", held_out=0.4)
         with self.assertRaises(cm.Error) as e:
             cm.Dataset(self.dir.name + "/none")
         self.assertEqual(e.exception.status, "CM_ERR_IO")

@@ -11,7 +11,7 @@ UNITS := check_base check_io check_pictures check_images check_load check_save c
          check_edit_calls check_data check_folders check_transforms check_train check_train_state check_train_memory \
          check_trainer_calls check_train_options check_successors check_distance check_run check_run_metric \
          check_presets check_metrics check_features check_lpips check_metric_files check_api check_guest \
-         check_solvers check_edm2 check_two_times check_operations
+         check_solvers check_edm2 check_two_times check_operations check_plan
 SUPPORT := $(BUILD)/tests/support/fill.o $(BUILD)/tests/support/memory.o $(BUILD)/tests/support/probe.o $(BUILD)/tests/support/keys.o
 GOLDEN_OBJECTS := $(patsubst %,$(BUILD)/tests/golden/%.o,main networks gradients derivatives toy algorithms editing \
                   training training_toy training_losses training_continuous training_flat training_runs \
@@ -34,6 +34,12 @@ $(BUILD)/tests/golden/golden: $(GOLDEN_OBJECTS) $(SUPPORT) $(INTERNAL)
 $(BUILD)/tests/check_operations: $(BUILD)/tests/support/operations.o
 $(UNIT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/support/suite.o $(BUILD)/tests/ref/naive.o $(SUPPORT) $(INTERNAL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(filter %.o,$^) $(TEST_LINK) $(CHECK_LIBS)
+
+# The planner of cm-train is a room of its own, and is tested as one.
+$(BUILD)/tests/check_plan: $(BUILD)/tests/examples/plan.o $(BUILD)/tests/examples/recipe.o
+$(BUILD)/tests/examples/%.o: examples/%.c
+	@mkdir -p $(@D)
+	$(CC) $(TEST_FLAGS) -c -o $@ $<
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT) $(INTERNAL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $< $(SUPPORT) $(TEST_LINK)
@@ -141,6 +147,7 @@ check-scripts: all $(BUILD)/tests/make_weights $(BUILD)/tests/info_files $(BUILD
 	@$(PYTHON) tests/reference.py $(BUILD)
 	@bash tests/searching.sh $(BUILD)
 	@bash tests/data_program.sh $(BUILD)
+	@$(PYTHON) tests/auto_plan.py $(BUILD)
 	@$(INFO_FILES) tests/data/golden/checkpoints
 	@$(PYTHON) tests/catalogue.py $(BUILD)
 	@bash tests/install.sh "$(MAKE)" $(BUILD)
@@ -242,6 +249,7 @@ check-long: all $(UNIT_PROGRAMS) $(BUILD)/tests/one_thread.so $(BUILD)/tests/gol
 	CK_FORK=no CHECK_EFFORT=short CK_RUN_CASE=gradients $(VALGRIND) $(BUILD)/tests/check_graph
 	CK_FORK=no CHECK_EFFORT=short CK_RUN_CASE=steps $(VALGRIND) $(BUILD)/tests/check_train
 	$(PYTHON) tests/kill_resume.py $(BUILD) --trials 200 --steps 500 --stops 50
+	$(PYTHON) tests/auto_plan.py $(BUILD) --kills 40 --budget 40
 	CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/published.py --memory
 	@if [ -d $(GOLDEN)/networks ]; then $(BUILD)/tests/golden/golden -v $(GOLDEN) networks; \
 	else echo "check-long: $(GOLDEN) is absent, the full-size networks were not run"; fi

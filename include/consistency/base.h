@@ -161,7 +161,7 @@ CM_API size_t cm_name_hint(const char *word, const char *const *names, const cha
  * networks, model_formats (cm_model_format), feature_networks, lpips_networks, preconds, edm_discretizations,
  * edm_schedules, edm_scalings, edm_solvers, dpmpp_forms (cm_dpmpp_form), dpmpp_ends (cm_dpmpp_end), noise_sources,
  * precisions (cm_precision), memories (cm_memory), fits (cm_fit), label_rules (cm_label_rule),
- * dataset_findings (cm_dataset_finding); of training
+ * dataset_findings (cm_dataset_finding), dataset_parts (cm_dataset_part); of training
  * objectives (cm_train_objective), distances (cm_distance), optimizers (cm_optimizer), weightings
  * (cm_loss_weighting), clip_rules (cm_clip_rule), noise_levels (cm_noise_levels), odes (cm_ode), scales_modes
  * (cm_scales_mode), mu_modes (cm_mu_mode), ect_mappings (cm_ect_mapping), pair_weightings (cm_pair_weighting),

@@ -121,6 +121,14 @@ typedef enum cm_shuffle {
     CM_SHUFFLE_NO = 2       /* the order of the set, again and again */
 } cm_shuffle;
 
+/* Which pictures of a set are opened.  A picture is held out by a hash of its name (of its number where it has none),
+ * so that pictures that are added later move no other one. */
+typedef enum cm_dataset_part {
+    CM_PART_ALL = 0,      /* all of them                                 */
+    CM_PART_TRAINING = 1, /* all but those that are held out             */
+    CM_PART_HELD_OUT = 2  /* those that are held out, and no others      */
+} cm_dataset_part;
+
 typedef struct cm_dataset_options {
     uint32_t struct_size;
     int32_t channels;    /* of the images: 1 or 3; 0 = 3, of idx files 1.  One channel of pictures
@@ -134,11 +142,15 @@ typedef struct cm_dataset_options {
     int32_t stop_on_bad; /* cm_bad_pictures                                                    */
     int32_t shuffle;     /* cm_shuffle                                                         */
     uint64_t seed;       /* of the order and the crops                                         */
+    double held_out;     /* with a part, the share of the pictures that is held out, above 0 to 0.5; else 0 */
+    int32_t part;        /* cm_dataset_part; classes and sizes are those of the whole set      */
+    int32_t reserved;    /* 0                                                                  */
 } cm_dataset_options;
 
 /* clang-format off */
 #define CM_DATASET_OPTIONS_INIT \
-    {sizeof(cm_dataset_options), 0, 0, 0, CM_CROP_CENTER, CM_LABELS_AUTO, CM_BAD_SKIP, CM_SHUFFLE_DEFAULT, 0}
+    {sizeof(cm_dataset_options), 0, 0, 0, CM_CROP_CENTER, CM_LABELS_AUTO, CM_BAD_SKIP, CM_SHUFFLE_DEFAULT, 0, \
+     0, CM_PART_ALL, 0}
 /* clang-format on */
 CM_API void cm_dataset_options_init(cm_dataset_options *options, size_t struct_size);
 
@@ -165,7 +177,7 @@ CM_API void cm_dataset_info_init(cm_dataset_info *info, size_t struct_size);
 /* Opens the set at `path`; *out is the caller's and ends with cm_dataset_free.  The call looks
  * at every name and cannot be cancelled: it takes 0.6 s of a processor for a folder of 100,000
  * files, beside what the disk takes.
- * ARGUMENT: a set without pictures, an option out of range or without effect.  IO, FORMAT
+ * ARGUMENT: a set or part without pictures, an option out of range or without effect.  IO, FORMAT
  * (the message says what is wrong with which file), LIMIT, UNSUPPORTED, MEMORY. */
 CM_API cm_status cm_dataset_open(cm_context *context, const char *path, const cm_dataset_options *options,
                                  cm_dataset **out);
@@ -257,7 +269,7 @@ CM_API void cm_dataset_report_init(cm_dataset_report *report, size_t struct_size
  * of reading takes, and 32 bytes of memory a picture.  Names of the first 10,000 files that were
  * left out are told.  cm_dataset_cancel stops it.
  * IO and MEMORY end the call as in cm_dataset_read; CANCELLED; STATE: another call is running;
- * ARGUMENT.  What is wrong with the set is no error of the call. */
+ * ARGUMENT: a NULL, an option out of range, a part of a set.  What is wrong with the set is no error of the call. */
 CM_API cm_status cm_dataset_check(cm_dataset *dataset, const cm_dataset_check_options *options,
                                   cm_dataset_report *report);
 
@@ -290,7 +302,7 @@ CM_API void cm_dataset_pack_options_init(cm_dataset_pack_options *options, size_
  * stop_on_bad says.  *packed, which may be NULL, is how many were written.
  * Equal sets give equal bytes: the archive holds no time and no owner.  It appears whole or not
  * at all.  The name has to end in .tar (ARGUMENT).
- * ARGUMENT: a class would be left without a picture; an option out of range or without effect.
+ * ARGUMENT: a class would be left without a picture; an option out of range or without effect; a part of a set.
  * UNSUPPORTED: a picture of a set with class numbers has none.  IO, MEMORY, CANCELLED, STATE. */
 CM_API cm_status cm_dataset_pack(cm_dataset *dataset, const char *path, const cm_dataset_pack_options *options,
                                  uint64_t *packed);

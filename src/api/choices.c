@@ -82,6 +82,7 @@ static const cm_choice_list *const lists[] = {
     LIST("run_options", cmi_run_option_choice),
     &cmi_label_rule_choices,
     &cmi_dataset_finding_choices,
+    &cmi_dataset_part_choices,
     &cmi_objective_choices,
     &cmi_distance_choices,
     &cmi_optimizer_choices,

@@ -32,7 +32,14 @@ static cm_status check(const cm_dataset_options *o)
     CM_TRY(check_choice("random_crop", o->random_crop, CM_CROP_NONE));
     CM_TRY(check_choice("stop_on_bad", o->stop_on_bad, CM_BAD_STOP));
     CM_TRY(check_choice("labels", o->labels, CM_LABELS_PREFIX));
-    return check_choice("shuffle", o->shuffle, CM_SHUFFLE_NO);
+    CM_TRY(check_choice("shuffle", o->shuffle, CM_SHUFFLE_NO));
+    CM_TRY(check_choice("part", o->part, CM_PART_HELD_OUT));
+    if (o->part == CM_PART_ALL && o->held_out != 0)
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_options: held_out is %g and has no effect on a whole set: choose a part",
+                o->held_out);
+    if (o->part != CM_PART_ALL && !(o->held_out > 0 && o->held_out <= 0.5))
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_options: held_out is %g, expected above 0 to 0.5", o->held_out);
+    return cmi_reserved_check("cm_dataset_options", o->reserved);
 }
 
 cm_status cm_dataset_open(cm_context *context, const char *path, const cm_dataset_options *options, cm_dataset **out)
@@ -60,7 +67,7 @@ cm_status cm_dataset_info_get(const cm_dataset *d, cm_dataset_info *info)
     i.channels = d->o.channels;
     i.height = d->o.height;
     i.width = d->o.width;
-    i.images = d->source->count;
+    i.images = cmi_dataset_count(d);
     i.classes = d->labels ? d->n_classes : 0;
     i.largest_label = d->largest_label;
     i.bad = d->bad;
@@ -106,8 +113,10 @@ cm_status cm_dataset_class_counts(const cm_dataset *d, size_t count, uint64_t *c
         CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_class_counts: count is %zu, and the set has %zu classes", count,
                 classes);
     memset(counts, 0, count * sizeof *counts);
-    for (size_t i = 0; i < d->source->count; i++)
-        if (d->labels[i] >= 0) counts[d->labels[i]]++;
+    for (size_t i = 0; i < cmi_dataset_count(d); i++) {
+        const int32_t label = d->labels[cmi_dataset_member(d, i)];
+        if (label >= 0) counts[label]++;
+    }
     return CM_OK;
 }
 
@@ -137,6 +146,7 @@ cm_status cm_dataset_check(cm_dataset *d, const cm_dataset_check_options *option
     cm_dataset_check_options o = CM_DATASET_CHECK_OPTIONS_INIT;
     cm_dataset_report r = CM_DATASET_REPORT_INIT;
     if (!d || !report) CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_check: dataset or report is NULL");
+    CM_TRY(cmi_dataset_expect_whole(d, "cm_dataset_check"));
     if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_dataset_check_options"));
     if (o.class_least < 0)
         CM_FAIL(CM_ERR_ARGUMENT,
@@ -156,6 +166,7 @@ cm_status cm_dataset_pack(cm_dataset *d, const char *path, const cm_dataset_pack
     uint64_t written = 0;
     if (packed) *packed = 0;
     if (!d || !path || !*path) CM_FAIL(CM_ERR_ARGUMENT, "cm_dataset_pack: dataset is NULL, or path is NULL or empty");
+    CM_TRY(cmi_dataset_expect_whole(d, "cm_dataset_pack"));
     if (options) CM_TRY(cm_options_read(&o, sizeof o, options, "cm_dataset_pack_options"));
     CM_TRY(cmi_reserved_check("cm_dataset_pack_options", o.reserved));
     if (o.form != CM_PACK_FILES && o.form != CM_PACK_IMAGES)

@@ -99,7 +99,7 @@ PLACE(cm_dataset_info, fingerprint, 40);
 PLACE(cm_dataset_info, kind, 48);
 PLACE(cm_dataset_info, classes_from, 56);
 
-SIZE(cm_dataset_options, 40);
+SIZE(cm_dataset_options, 56);
 PLACE(cm_dataset_options, struct_size, 0);
 PLACE(cm_dataset_options, channels, 4);
 PLACE(cm_dataset_options, height, 8);
@@ -109,6 +109,9 @@ PLACE(cm_dataset_options, labels, 20);
 PLACE(cm_dataset_options, stop_on_bad, 24);
 PLACE(cm_dataset_options, shuffle, 28);
 PLACE(cm_dataset_options, seed, 32);
+PLACE(cm_dataset_options, held_out, 40);
+PLACE(cm_dataset_options, part, 48);
+PLACE(cm_dataset_options, reserved, 52);
 
 SIZE(cm_dataset_pack_options, 32);
 PLACE(cm_dataset_pack_options, struct_size, 0);

@@ -35,6 +35,54 @@ uint64_t cmi_shuffled(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t n)
     return i;
 }
 
+/* --- a part ------------------------------------------------------------------------ */
+
+static const cm_choice parts[] = {
+    {"all", "the whole set"},
+    {"training", "all but the pictures that are held out"},
+    {"held-out", "the pictures that are held out"},
+    {NULL, NULL},
+};
+CM_CHOICE_LIST(cmi_dataset_part_choices, "dataset_parts", parts);
+
+size_t cmi_dataset_count(const cm_dataset *d)
+{
+    return d->members ? d->n_members : d->source->count;
+}
+
+size_t cmi_dataset_member(const cm_dataset *d, size_t i)
+{
+    return d->members ? d->members[i] : i;
+}
+
+cm_status cmi_dataset_expect_whole(const cm_dataset *d, const char *call)
+{
+    if (d->members) CM_FAIL(CM_ERR_ARGUMENT, "%s: the set was opened as a part; open the whole set", call);
+    return CM_OK;
+}
+
+static int is_held_out(const cm_dataset *d, size_t i)
+{
+    const uint64_t number = i;
+    const char *name = d->source->names ? d->source->names[i] : NULL;
+    const uint64_t hash = name ? XXH3_64bits(name, strlen(name)) : XXH3_64bits(&number, sizeof number);
+    return (double)(hash >> 11) / 9007199254740992.0 < d->o.held_out;
+}
+
+static cm_status choose_part(cm_dataset *d)
+{
+    const size_t n = d->source->count;
+    const int held = d->o.part == CM_PART_HELD_OUT;
+    if (d->o.part == CM_PART_ALL) return CM_OK;
+    d->members = cmi_calloc(d->context, n, sizeof *d->members);
+    if (!d->members) return CM_ERR_MEMORY;
+    for (size_t i = 0; i < n; i++)
+        if (is_held_out(d, i) == held) d->members[d->n_members++] = i;
+    if (d->n_members) return CM_OK;
+    CM_FAIL(CM_ERR_ARGUMENT, "of %zu pictures a share of %g leaves none to %s", n, d->o.held_out,
+            held ? "hold out" : "learn from");
+}
+
 /* --- making ------------------------------------------------------------------------ */
 
 static cm_status make_fingerprint(cm_dataset *d)
@@ -48,6 +96,8 @@ static cm_status make_fingerprint(cm_dataset *d)
     for (size_t i = 0; s->names && i < s->count; i++)
         (void)XXH3_64bits_update(state, s->names[i], strlen(s->names[i]) + 1);
     if (d->labels) (void)XXH3_64bits_update(state, d->labels, s->count * sizeof *d->labels);
+    const double part[2] = {d->o.held_out, (double)d->o.part};
+    if (d->members) (void)XXH3_64bits_update(state, part, sizeof part);
     d->fingerprint = XXH3_64bits_digest(state);
     (void)XXH3_freeState(state);
     return CM_OK;
@@ -106,6 +156,7 @@ static cm_status build(cm_dataset *d, const char *path)
     CM_TRY(told_of(path, cmi_dataset_find_labels(d)));
     CM_TRY(told_of(path, find_size(d)));
     CM_TRY(cmi_dataset_look_for_colours(d));
+    CM_TRY(choose_part(d));
     return make_fingerprint(d);
 }
 
@@ -137,6 +188,7 @@ void cmi_dataset_release(cm_dataset *d)
     cmi_free(context, d->classes);
     cmi_free(context, d->labels);
     cmi_free(context, d->known_bad);
+    cmi_free(context, d->members);
     cmi_source_close(d->source);
     cmi_free(context, d);
     cm_context_free(context);
@@ -207,9 +259,10 @@ void cmi_dataset_note_bad(cm_dataset *d, size_t i)
 
 static cm_status get_one(cm_dataset *d, uint64_t position, const cm_view *image, int32_t *label)
 {
-    uint64_t n = d->source->count, epoch = position / n, at = position % n;
-    size_t i = (size_t)(d->o.shuffle == CM_SHUFFLE_NO ? at : cmi_shuffled(d->o.seed, epoch, at, n));
-    for (uint64_t tries = 0; tries < n; tries++, i = (i + 1) % n) {
+    uint64_t n = cmi_dataset_count(d), epoch = position / n, at = position % n;
+    if (d->o.shuffle != CM_SHUFFLE_NO) at = cmi_shuffled(d->o.seed, epoch, at, n);
+    for (uint64_t tries = 0; tries < n; tries++, at = (at + 1) % n) {
+        const size_t i = cmi_dataset_member(d, (size_t)at);
         cm_status status = CM_ERR_FORMAT;
         if (!(d->known_bad[i / 8] & 1 << i % 8)) {
             status = try_picture(d, position, i, image);

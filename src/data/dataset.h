@@ -15,6 +15,8 @@ struct cm_dataset {
     char **classes;           /* names, or NULL           */
     const char *classes_from; /* as in cm_dataset_info */
     int32_t n_classes, largest_label;
+    size_t *members; /* the pictures of a part, in order; NULL: all of the source */
+    size_t n_members;
     _Atomic(uint64_t) bad; /* read at any time */
     uint64_t fingerprint;
     unsigned char *known_bad; /* one bit a picture */
@@ -24,6 +26,13 @@ struct cm_dataset {
 cm_status cmi_dataset_make(cm_context *context, const char *path, const cm_dataset_options *options,
                            cm_dataset **out);
 void cmi_dataset_release(cm_dataset *dataset);
+extern const cm_choice_list cmi_dataset_part_choices;
+/* Pictures of the set: of its part, where it is one. */
+size_t cmi_dataset_count(const cm_dataset *dataset);
+/* The number in the source of picture i. */
+size_t cmi_dataset_member(const cm_dataset *dataset, size_t i);
+/* ARGUMENT for a part. */
+cm_status cmi_dataset_expect_whole(const cm_dataset *dataset, const char *call);
 /* Within the data set's call; out has the set's sizes. */
 cm_status cmi_dataset_get(cm_dataset *dataset, uint64_t position, const cm_view *out, int32_t *labels);
 

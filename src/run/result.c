@@ -96,7 +96,7 @@ static cm_status of_newest(cm_context *context, const char *directory, char *pat
     CM_FAIL(CM_ERR_IO, "the run in '%s' has no checkpoint yet", directory);
 }
 
-cm_status cmi_result_find(cm_context *context, const char *directory, char *path, size_t size)
+static cm_status of_run(cm_context *context, const char *directory, char *path, size_t size)
 {
     if (!is_there(directory, "config.json", NULL, CM_PATH_FILE, path, size) ||
         !is_there(directory, "checkpoints", NULL, CM_PATH_DIRECTORY, path, size))
@@ -104,4 +104,29 @@ cm_status cmi_result_find(cm_context *context, const char *directory, char *path
     if (is_there(directory, result_name, NULL, CM_PATH_FILE, path, size)) return CM_OK;
     if (is_there(directory, best_name, NULL, CM_PATH_FILE, path, size)) return CM_OK;
     return of_newest(context, directory, path, size);
+}
+
+/* Of a plan of several runs (cm-train --preset auto): its model, or that of the last of its stages. */
+static cm_status of_plan(cm_context *context, const char *directory, char *path, size_t size)
+{
+    char stages[4096], last[4096] = "";
+    cm_names names;
+    if (is_there(directory, result_name, NULL, CM_PATH_FILE, path, size)) return CM_OK;
+    if (!is_there(directory, "stages", NULL, CM_PATH_DIRECTORY, stages, sizeof stages))
+        CM_FAIL(CM_ERR_IO, "the plan in '%s' has no stage yet", directory);
+    CM_TRY(cmi_directory_list(context, stages, &names)); /* 1-teacher, 2-mid, ... */
+    for (size_t i = names.count; i-- > 0 && !last[0];)
+        if (!is_there(stages, names.name[i], "config.json", CM_PATH_FILE, last, sizeof last)) last[0] = '\0';
+    cmi_names_free(&names);
+    char *name = strrchr(last, '/');
+    if (!name) CM_FAIL(CM_ERR_IO, "the plan in '%s' has no checkpoint yet", directory);
+    *name = '\0';
+    return of_run(context, last, path, size);
+}
+
+cm_status cmi_result_find(cm_context *context, const char *directory, char *path, size_t size)
+{
+    if (is_there(directory, "plan.json", NULL, CM_PATH_FILE, path, size))
+        return of_plan(context, directory, path, size);
+    return of_run(context, directory, path, size);
 }

@@ -16,8 +16,9 @@ cm_status cmi_train_check_dataset(const cm_model *m, const cm_dataset *d, int32_
                 d->classes ? ", " : "", d->classes ? d->classes[d->largest_label] : "", classes);
     if (cmi_model_needs_label(m) && !d->labels)
         CM_FAIL(CM_ERR_ARGUMENT, "this network needs labels 0..%d and the data set has none", classes - 1);
-    if (d->source->count < (size_t)batch)
-        CM_FAIL(CM_ERR_ARGUMENT, "the data set has %zu images, fewer than a batch of %d", d->source->count, batch);
+    if (cmi_dataset_count(d) < (size_t)batch)
+        CM_FAIL(CM_ERR_ARGUMENT, "the data set has %zu images, fewer than a batch of %d", cmi_dataset_count(d),
+                batch);
     return CM_OK;
 }
 
@@ -35,7 +36,7 @@ static json_t *fingerprint(const cm_dataset *d)
 {
     char hash[20];
     (void)snprintf(hash, sizeof hash, "%016llx", (unsigned long long)d->fingerprint);
-    return json_pack("{s:I, s:I, s:s, s:I, s:i}", "images", (json_int_t)d->source->count, "bytes",
+    return json_pack("{s:I, s:I, s:s, s:I, s:i}", "images", (json_int_t)cmi_dataset_count(d), "bytes",
                      (json_int_t)d->source->bytes, "xxh3_64", hash, "seed", (json_int_t)d->o.seed, "shuffle",
                      d->o.shuffle);
 }

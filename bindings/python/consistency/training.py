@@ -22,6 +22,7 @@ from ._values import Array
 
 _KINDS = ["integer", "real", "choice", "flag", "text"]
 _RULES = choices("label_rules")
+_PARTS = choices("dataset_parts")
 _FINDINGS = choices("dataset_findings")
 _WEIGHTS = ["online", "ema", "target"]
 
@@ -76,13 +77,14 @@ class Dataset(Handle):
     """Pictures and classes: a folder, .tar, .zip, .npz, CIFAR-10 binary or MNIST idx.
 
     size: pictures are cut to size x size; labels: "auto", "none", "folder", "prefix".
+    part: "training" or "held-out" opens that part of the set, of which the share held_out is held out.
     classes_from says where classes come from ("folder names", "file names", "dataset.json", ...), None without.
     One read, or one trainer's run, at a time."""
 
     _what, _free = "data set", lib.cm_dataset_free
 
     def __init__(self, path: Path, size: int = 0, channels: int = 0, labels: str = "auto", random_crop: bool = False,
-                 stop_on_bad: bool = False, shuffle: bool = True, seed: int = 0) -> None:
+                 stop_on_bad: bool = False, shuffle: bool = True, seed: int = 0, part: str = "all", held_out: float = 0) -> None:
         o = DatasetOptions()
         lib.cm_dataset_options_init(C.byref(o), C.sizeof(o))
         if channels not in (0, 1, 3):
@@ -91,6 +93,7 @@ class Dataset(Handle):
         o.height = o.width = _values.integer(size, "size", 0, 65535)
         o.random_crop, o.stop_on_bad = _values.flag(random_crop, "random_crop"), _values.flag(stop_on_bad, "stop_on_bad")
         o.shuffle, o.seed = 1 if _values.flag(shuffle, "shuffle") else 2, _values.seed(seed)
+        o.part, o.held_out = _values.choice(part, "part", _PARTS), _values.number(held_out, "held_out")
         handle = C.c_void_p()
         with _context() as context:
             _check(lib.cm_dataset_open(context, _values.path(path), C.byref(o), C.byref(handle)))
