@@ -7,7 +7,7 @@ root=$(mktemp -d /tmp/cm-release-XXXXXX)
 trap 'rm -rf "$root"' EXIT
 status=0
 fail() { echo "FAIL release: $1"; status=1; }
-[ -e .git ] || { echo "release: not run, this is no clone" | tee -a "${CHECK_SKIPS:-/dev/null}"; exit 0; }
+git rev-parse HEAD >/dev/null 2>&1 || { echo "release: not run, this is no clone" | tee -a "${CHECK_SKIPS:-/dev/null}"; exit 0; }
 git clone -q . "$root/one" && git clone -q . "$root/a folder of another name" || exit 1
 (cd "$root/one" && umask 022 && TZ=UTC LC_ALL=C $make -s dist DIST="$root/d1" >/dev/null) || fail "make dist"
 (cd "$root/a folder of another name" && umask 077 && TZ=Asia/Tokyo LC_ALL=C.UTF-8 $make -s dist DIST="$root/d2" >/dev/null) || fail "make dist in the second folder"

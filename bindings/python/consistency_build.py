@@ -70,12 +70,17 @@ Description-Content-Type: text/markdown
 %s""" % (NAME, version(), _read("README.md"))
 
 
+def _git(*arguments):
+    """What git says of the tree; None where there is no git, no clone, or one of another user."""
+    if not os.path.exists(os.path.join(TOP, ".git")) or not shutil.which("git"):
+        return None
+    done = subprocess.run(("git",) + arguments, cwd=TOP, capture_output=True)
+    return done.stdout if done.returncode == 0 else None
+
+
 def _moment():
     """Seconds that stand in archives: SOURCE_DATE_EPOCH, else those of the commit, else those of 1980."""
-    given = os.environ.get("SOURCE_DATE_EPOCH")
-    if not given and os.path.exists(os.path.join(TOP, ".git")):
-        given = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=TOP, capture_output=True, text=True).stdout.strip()
-    return max(int(given or 0), 315532800)
+    return max(int(os.environ.get("SOURCE_DATE_EPOCH") or _git("log", "-1", "--format=%ct") or 0), 315532800)
 
 
 # --- shared objects ---------------------------------------------------------------------------------
@@ -214,14 +219,14 @@ def wheel(dist, bundle, library=None):
 def _tree():
     """A tar of what is committed; outside of a clone of what is there."""
     prefix = "%s-%s" % (NAME, version())
-    if os.path.exists(os.path.join(TOP, ".git")):
-        return subprocess.run(["git", "archive", "--format=tar", "--prefix=%s/" % prefix, "HEAD"], cwd=TOP, capture_output=True,
-                              check=True).stdout
+    committed = _git("archive", "--format=tar", "--prefix=%s/" % prefix, "HEAD")
+    if committed is not None:
+        return committed
     plain, moment = io.BytesIO(), _moment()
 
     def entry(member):
         parts = member.name.split("/")[1:]
-        if parts[:1] in (["build"], ["dist"]) or "__pycache__" in parts or parts == ["PKG-INFO"]:
+        if parts[:1] in (["build"], ["dist"], [".git"]) or "__pycache__" in parts or parts == ["PKG-INFO"]:
             return None
         member.uid = member.gid = 0
         member.uname = member.gname = "root"
