@@ -18,7 +18,9 @@ except FileNotFoundError:
     with open(os.environ.get("CHECK_SKIPS", os.devnull), "a", encoding="utf-8") as f:
         f.write(note + "\n")
     sys.exit(0)
-run = subprocess.run(["make", "-s", "reference", "BUILD=" + build], cwd=ROOT, capture_output=True, text=True)
+# Without the options of a make that runs this: of its -j the inner make would say that it has no part.
+alone = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+run = subprocess.run(["make", "-s", "reference", "BUILD=" + build], cwd=ROOT, capture_output=True, text=True, env=alone)
 if run.returncode or run.stderr.strip() or "warning" in run.stdout:
     sys.exit("FAIL reference: doxygen says: " + (run.stdout + run.stderr).strip()[:2000])
 pages = ""
