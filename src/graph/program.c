@@ -91,9 +91,9 @@ static void add_forward(builder *b, int node, int again)
 static void add_tangent(builder *b, int node)
 {
     const cm_node *n = &b->g->nodes[node];
-    if (!b->reach->tangent[n->out]) return;
+    if (b->status != CM_OK || !b->reach->tangent[n->out]) return;
     cm_step *s = n->op->both ? &b->p->steps[b->p->n_steps - 1] : new_step(b, CM_STEP_JVP, node);
-    if (!s || b->status != CM_OK) return;
+    if (!s) return;
     if (n->op->both) s->kind = CM_STEP_BOTH;
     for (int k = 0; k < n->n_in; k++) {
         s->in[k] = b->value[n->in[k]];
