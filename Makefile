@@ -25,14 +25,12 @@ MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 
 CC      ?= gcc
-CXX     ?= g++
 AR      ?= ar
 LD      ?= ld
 OBJCOPY ?= objcopy
 PKG_CONFIG ?= pkg-config
 PYTHON  ?= python3
 CFLAGS  ?= -O2 -g
-CXXFLAGS ?= -O2 -g
 BUILD   ?= build
 GOLDEN  ?= ../shared/golden
 
@@ -75,7 +73,6 @@ BASE  := $(WARN) -fvisibility=hidden -fno-semantic-interposition -fstack-protect
          -ffile-prefix-map=$(CURDIR)=. -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE
 FORTIFY ?= -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 ALL_CFLAGS   = -std=c11 $(BASE) $(FORTIFY) $(DEP_CFLAGS) $(DNNL_CFLAGS) $(CPPFLAGS) $(CFLAGS)
-ALL_CXXFLAGS = -std=c++11 $(BASE) $(DNNL_CFLAGS) $(CPPFLAGS) $(CXXFLAGS)
 KERNEL_FLAGS := -O3 -fno-math-errno -fno-trapping-math
 ALL_LIBS = $(DNNL_LIBS) $(DEP_LIBS) -lstdc++ -lm -pthread
 comma := ,
@@ -92,7 +89,7 @@ IO_C      := file directory foreign json_text json_tree input tensors foreign_fo
 KERNELS_C := dispatch
 CONV_C    := conv winograd winograd_gradient amx few_outputs patches
 ATTENTION_C := attention_f32 attention_amx
-OPS_C     := conv2d linear groupnorm attention arith concat fir embed dropout relu pool resize standardize distance speed unit_norm modulate clamp balance ones fourier patches
+OPS_C     := conv2d linear groupnorm attention arith concat fir embed dropout relu pool resize standardize distance speed unit_norm modulate clamp balance ones fourier space_to_depth
 GRAPH_C   := arithmetic graph params arena program lifetimes plan weights gradients exec
 NETS_C    := fields config edm_config fold layers init net recognise absent published names adm adm_names edm_block edm_tensors edm_names flax_names songunet dhariwal edm2 edm2_names unit_rows checkpoint feature_net lenet cifar_resnet inception perceptual vgg alexnet squeezenet bind mismatch nearest export export_diffusers adm_diffusers
 DIFFUSION_C := condition schedule weighting precond classes defaults model model_graph model_file inspect inspect_check inputs denoiser solver methods method_consistency \
@@ -132,9 +129,6 @@ programs: $(PROGRAMS:%=$(BUILD)/bin/%)
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(EXTRA) -c -o $@ $<
-$(BUILD)/obj/%.o: src/%.cc
-	@mkdir -p $(@D)
-	$(CXX) $(ALL_CXXFLAGS) -c -o $@ $<
 
 # The kernels, once a CPU level; contraction to FMA is part of what they compute.
 %-baseline.o: CM_LANES := 4

@@ -124,11 +124,11 @@ START_TEST(pointwise)
 }
 END_TEST
 
-START_TEST(patches)
+START_TEST(space_to_depth)
 {
     for (int i = 0; i < ROUNDS; i++) {
         const int size = pick(1, 4), back = pick(0, 1), h = pick(1, 5), w = pick(1, 5), c = pick(1, 9);
-        node_case t = {.op = &cmi_op_patches, .attr = {.patches = {size, back}}, .n_in = 1};
+        node_case t = {.op = &cmi_op_space_to_depth, .attr = {.space_to_depth = {size, back}}, .n_in = 1};
         t.in[0] = back ? (cm_desc){1, h, w, size * size * c} : (cm_desc){1, size * h, size * w, c};
         open_case(&t, NULL, NULL);
         check_case(&t, 1e-6);
@@ -492,7 +492,7 @@ Suite *make_suite(void)
     tcase_add_test(t, attention_in_bf16);
     tcase_add_test(t, fir);
     tcase_add_test(t, pointwise);
-    tcase_add_test(t, patches);
+    tcase_add_test(t, space_to_depth);
     tcase_add_test(t, relu);
     tcase_add_test(t, pool);
     tcase_add_test(t, resize);

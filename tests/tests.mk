@@ -208,9 +208,9 @@ check: forget-skips check-scripts trust-sample check-units check-data check-corp
 # --- sanitizers, valgrind, the other oneDNN ------------------------------------------
 
 SAN := -fsanitize=address,undefined -fno-sanitize-recover=all
-# Leaks inside libgomp's pool and oneDNN's primitive cache are theirs and bounded.
+# Leaks inside libgomp's pool and oneDNN are theirs and bounded.
 check-san:
-	$(MAKE) BUILD=$(BUILD)/san FORTIFY= CFLAGS="-O1 -g $(SAN) -Wno-frame-larger-than" CXXFLAGS="-O1 -g $(SAN)" LDFLAGS="$(SAN)" \
+	$(MAKE) BUILD=$(BUILD)/san FORTIFY= CFLAGS="-O1 -g $(SAN) -Wno-frame-larger-than" LDFLAGS="$(SAN)" \
 	    LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp ASAN_OPTIONS=allocator_may_return_null=1 check-units check-data check-corpus
 
 # valgrind 3.19 knows no AVX-512 and shows a CPU without it.  The library gets no thread
@@ -283,7 +283,7 @@ check-isa: $(UNIT_PROGRAMS)
 
 # Another compiler, every warning an error.
 check-clang:
-	$(MAKE) BUILD=$(BUILD)/clang CC=clang CXX=clang++ CFLAGS="-O2 -g -Werror" CXXFLAGS="-O2 -g -Werror" all check-units
+	$(MAKE) BUILD=$(BUILD)/clang CC=clang CFLAGS="-O2 -g -Werror" all check-units
 
 # Frechet distances of 10,000 digits; DATA has the feature network (needs numpy).
 DATA ?= ../shared/data
@@ -360,7 +360,7 @@ $(foreach t,$(FUZZ),$(eval $(call REPLAY_RULE,$(t))))
 FUZZ_FLAGS := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize=function -fno-sanitize-recover=all \
               -Wno-frame-larger-than -Wno-pass-failed
 fuzz:
-	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang CXX=clang++ FORTIFY= KERNEL_FLAGS="-O2 -fno-sanitize=all" CFLAGS="$(FUZZ_FLAGS)" CXXFLAGS="$(FUZZ_FLAGS)" fuzz-run
+	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang FORTIFY= KERNEL_FLAGS="-O2 -fno-sanitize=all" CFLAGS="$(FUZZ_FLAGS)" fuzz-run
 .PHONY: fuzz-run
 fuzz-run: $(FUZZ:%=$(BUILD)/fuzz-%)
 	for t in $(FUZZ); do mkdir -p $(BUILD)/corpus/$$t; done

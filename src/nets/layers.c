@@ -193,8 +193,8 @@ cm_value cmi_concat(cm_graph *g, cm_value a, cm_value b)
 
 static cm_value patches(cm_graph *g, cm_value x, int32_t size, int back)
 {
-    const cm_attr attr = {.patches = {size, back}};
-    return size > 1 ? cmi_graph_node(g, &cmi_op_patches, &attr, &x, 1, -1, -1) : x;
+    const cm_attr attr = {.space_to_depth = {size, back}};
+    return size > 1 ? cmi_graph_node(g, &cmi_op_space_to_depth, &attr, &x, 1, -1, -1) : x;
 }
 
 cm_value cmi_to_patches(cm_graph *g, cm_value x, int32_t size)

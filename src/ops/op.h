@@ -97,7 +97,7 @@ typedef union cm_attr {
     } fourier;
     struct {
         int32_t size, back; /* points a side of a patch; from patches to points */
-    } patches;
+    } space_to_depth;
 } cm_attr;
 
 /* Where the random bits of dropout come from: a mask is a function of (seed,
@@ -222,32 +222,32 @@ static inline size_t cmi_op_piece_rows(size_t rows, int piece)
     return rows - first < 64 ? rows - first : 64;
 }
 
-extern const cm_op cmi_op_conv2d;      /* x, [r]; weight [out, C, k, k_w], bias [out]   */
-extern const cm_op cmi_op_conv2d_relu; /* the same, then max(y, 0)                      */
-extern const cm_op cmi_op_linear;      /* x [N,1,1,k]; weight [out, k], bias [out]       */
-extern const cm_op cmi_op_groupnorm;   /* x, [embedding]; weight [C], bias [C]           */
-extern const cm_op cmi_op_attention;   /* qkv [N,H,W,3C], or q and k = v -> [N,H,W,C]    */
-extern const cm_op cmi_op_silu;        /* x                                              */
-extern const cm_op cmi_op_add;         /* (a + b) scale                                  */
-extern const cm_op cmi_op_concat;      /* up to four, along channels                       */
-extern const cm_op cmi_op_fir;         /* depthwise FIR, up or down by 2                 */
-extern const cm_op cmi_op_scale;       /* x s, s [N]                                     */
-extern const cm_op cmi_op_mix;         /* s x + t f[..C], s and t [N]                    */
-extern const cm_op cmi_op_embed_time;  /* t [N] -> cos and sin features; [freqs]         */
-extern const cm_op cmi_op_embed_label; /* e, labels int32 [N]: e + scale table[label]    */
-extern const cm_op cmi_op_dropout;     /* x m / (1 - p), m 0 with probability p         */
-extern const cm_op cmi_op_relu;        /* max(x, 0)                                      */
-extern const cm_op cmi_op_pool;        /* maximum or mean of windows                     */
-extern const cm_op cmi_op_resize;      /* bilinear, to h x w points                      */
-extern const cm_op cmi_op_standardize; /* (x - shift) / scale of each channel            */
-extern const cm_op cmi_op_distance;    /* f, g; weight [C]: of unit vectors over channels */
-extern const cm_op cmi_op_speed;       /* f; weight [C]: of its unit vectors along its tangent */
-extern const cm_op cmi_op_unit_norm;   /* x / (eps + rms x) over channels, or of q, k and v  */
-extern const cm_op cmi_op_modulate;    /* x, s [N,1,1,C]: SiLU(x (1 + s))                    */
-extern const cm_op cmi_op_clamp;       /* x within [-limit, limit]                           */
-extern const cm_op cmi_op_balance;     /* a s, b t along channels                            */
-extern const cm_op cmi_op_ones;        /* x and a channel of ones                            */
-extern const cm_op cmi_op_fourier;     /* t [N] -> sqrt2 cos(t f + p); f [size], p [size]    */
-extern const cm_op cmi_op_patches;     /* [N, H, W, C] <-> [N, H / p, W / p, p p C]          */
+extern const cm_op cmi_op_conv2d;         /* x, [r]; weight [out, C, k, k_w], bias [out]   */
+extern const cm_op cmi_op_conv2d_relu;    /* the same, then max(y, 0)                      */
+extern const cm_op cmi_op_linear;         /* x [N,1,1,k]; weight [out, k], bias [out]       */
+extern const cm_op cmi_op_groupnorm;      /* x, [embedding]; weight [C], bias [C]           */
+extern const cm_op cmi_op_attention;      /* qkv [N,H,W,3C], or q and k = v -> [N,H,W,C]    */
+extern const cm_op cmi_op_silu;           /* x                                              */
+extern const cm_op cmi_op_add;            /* (a + b) scale                                  */
+extern const cm_op cmi_op_concat;         /* up to four, along channels                       */
+extern const cm_op cmi_op_fir;            /* depthwise FIR, up or down by 2                 */
+extern const cm_op cmi_op_scale;          /* x s, s [N]                                     */
+extern const cm_op cmi_op_mix;            /* s x + t f[..C], s and t [N]                    */
+extern const cm_op cmi_op_embed_time;     /* t [N] -> cos and sin features; [freqs]         */
+extern const cm_op cmi_op_embed_label;    /* e, labels int32 [N]: e + scale table[label]    */
+extern const cm_op cmi_op_dropout;        /* x m / (1 - p), m 0 with probability p         */
+extern const cm_op cmi_op_relu;           /* max(x, 0)                                      */
+extern const cm_op cmi_op_pool;           /* maximum or mean of windows                     */
+extern const cm_op cmi_op_resize;         /* bilinear, to h x w points                      */
+extern const cm_op cmi_op_standardize;    /* (x - shift) / scale of each channel            */
+extern const cm_op cmi_op_distance;       /* f, g; weight [C]: of unit vectors over channels */
+extern const cm_op cmi_op_speed;          /* f; weight [C]: of its unit vectors along its tangent */
+extern const cm_op cmi_op_unit_norm;      /* x / (eps + rms x) over channels, or of q, k and v  */
+extern const cm_op cmi_op_modulate;       /* x, s [N,1,1,C]: SiLU(x (1 + s))                    */
+extern const cm_op cmi_op_clamp;          /* x within [-limit, limit]                           */
+extern const cm_op cmi_op_balance;        /* a s, b t along channels                            */
+extern const cm_op cmi_op_ones;           /* x and a channel of ones                            */
+extern const cm_op cmi_op_fourier;        /* t [N] -> sqrt2 cos(t f + p); f [size], p [size]    */
+extern const cm_op cmi_op_space_to_depth; /* [N, H, W, C] <-> [N, H / p, W / p, p p C]          */
 
 #endif

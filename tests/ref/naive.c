@@ -322,11 +322,12 @@ void naive_forward(const cm_op *op, const cm_attr *a, const cm_desc *in, const d
                 int k = 0, of = c;
                 for (; of >= in[k].c; k++) of -= in[k].c;
                 y[i] = x[k][at(in[k], n, h, w, of)];
-            } else if (op == &cmi_op_patches) {
-                const int s = a->patches.size, k = a->patches.back ? (h % s * s + w % s) * out.c + c : c % in[0].c;
+            } else if (op == &cmi_op_space_to_depth) {
+                const int s = a->space_to_depth.size,
+                          k = a->space_to_depth.back ? (h % s * s + w % s) * out.c + c : c % in[0].c;
                 const int spot = c / in[0].c; /* within the patch */
-                y[i] = a->patches.back ? x[0][at(in[0], n, h / s, w / s, k)]
-                                       : x[0][at(in[0], n, h * s + spot / s, w * s + spot % s, k)];
+                y[i] = a->space_to_depth.back ? x[0][at(in[0], n, h / s, w / s, k)]
+                                              : x[0][at(in[0], n, h * s + spot / s, w * s + spot % s, k)];
             } else if (op == &cmi_op_linear) {
                 y[i] = p[1] ? p[1][c] : 0;
                 for (int k = 0; k < in[0].c; k++) y[i] += p[0][c * in[0].c + k] * x[0][at(in[0], n, 0, 0, k)];

@@ -16,7 +16,7 @@ if [ "$what" = corpus ]; then
 else
     programs=$(sed -n '/^UNITS :=/,/[^\\]$/p' tests/tests.mk | sed 's/^UNITS :=//; s/\\$//' | tr ' ' '\n' | grep . | sed "s|^|$cov/tests/|")
 fi
-${MAKE:-make} --no-print-directory -j2 BUILD="$cov" CC=clang CXX=clang++ FORTIFY= CFLAGS="$flags" CXXFLAGS="$flags" LDFLAGS="-fprofile-instr-generate" \
+${MAKE:-make} --no-print-directory -j2 BUILD="$cov" CC=clang FORTIFY= CFLAGS="$flags" LDFLAGS="-fprofile-instr-generate" \
     $programs >"$build/trust/coverage-build.txt" 2>&1 || { tail -5 "$build/trust/coverage-build.txt"; exit 1; }
 objects=""
 for p in $programs; do

@@ -11,8 +11,8 @@ if long; then
     part "thread programs" env PYTHON="$python" bash tests/threads.sh "$build"
     # The tools do not see what oneDNN and libgomp synchronise with: their frames are left out, and nothing else.
     tsan="-fsanitize=thread"
-    part "build for ThreadSanitizer" $MAKE --no-print-directory BUILD="$build/tsan" CC=clang CXX=clang++ FORTIFY= KERNEL_FLAGS=-O1 CFLAGS="-O1 -g $tsan -Wno-pass-failed" \
-        CXXFLAGS="-O1 -g $tsan" LDFLAGS="$tsan" "$build/tsan/tests/handles_program" >"$build/trust/build.txt" 2>&1 &&
+    part "build for ThreadSanitizer" $MAKE --no-print-directory BUILD="$build/tsan" CC=clang FORTIFY= KERNEL_FLAGS=-O1 CFLAGS="-O1 -g $tsan -Wno-pass-failed" \
+        LDFLAGS="$tsan" "$build/tsan/tests/handles_program" >"$build/trust/build.txt" 2>&1 &&
         part "ThreadSanitizer" env TSAN_OPTIONS="suppressions=$PWD/tests/trust/tsan.supp exitcode=66" ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 \
             timeout 7200 "$build/tsan/tests/handles_program" threads 4 >"$build/trust/tsan.txt" 2>&1 && figure "ThreadSanitizer finds nothing"
     part "helgrind" env JSIMD_FORCENONE=1 OMP_NUM_THREADS=1 timeout 7200 valgrind -q --tool=helgrind --error-exitcode=9 --suppressions=tests/trust/helgrind.supp \

@@ -5,7 +5,7 @@ if long; then
     part "catalogue" "$python" tests/catalogue.py "$build" >"$build/trust/catalogue.txt"
     figure "$(sed -n 's/^catalogue: //p' "$build/trust/catalogue.txt")"
     part "build under the sanitizers" $MAKE --no-print-directory BUILD="$build/san" FORTIFY= CFLAGS="-O1 -g $san -Wno-frame-larger-than" \
-        CXXFLAGS="-O1 -g $san" LDFLAGS="$san" "$build/san/tests/catalogue_program" >"$build/trust/build.txt" 2>&1
+        LDFLAGS="$san" "$build/san/tests/catalogue_program" >"$build/trust/build.txt" 2>&1
     part "catalogue under the sanitizers" env ASAN_OPTIONS=allocator_may_return_null=1 "$python" tests/catalogue.py "$build/san" \
         >"$build/trust/catalogue-san.txt" && figure "the same under AddressSanitizer and UndefinedBehaviorSanitizer"
     tail -5 "$build"/trust/catalogue*.txt

@@ -3,7 +3,7 @@
 if long; then
     san="-fsanitize=address,undefined -fno-sanitize-recover=all"
     part "calls under the sanitizers" $MAKE --no-print-directory BUILD="$build/san" FORTIFY= STEP=5 \
-        CFLAGS="-O1 -g $san -Wno-frame-larger-than" CXXFLAGS="-O1 -g $san" LDFLAGS="$san" run-bad_arguments \
+        CFLAGS="-O1 -g $san -Wno-frame-larger-than" LDFLAGS="$san" run-bad_arguments \
         >"$build/trust/arguments.txt" 2>&1
     tail -3 "$build/trust/arguments.txt"
     figure "$(sed -n 's/^bad arguments: //p' "$build/trust/arguments.txt"), under AddressSanitizer"
