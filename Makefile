@@ -206,7 +206,7 @@ JSON_LIBS := $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null || echo -ljansson)
 PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
                 $(shell $(PKG_CONFIG) --cflags jansson 2>/dev/null) $(CPPFLAGS) $(CFLAGS)
 SHARED_C := $(patsubst %,examples/%.c,cli cli_completion cli_values cli_progress cli_json cli_files listing output note sampling times given editing evaluating feature_files scoring ledger trials search_times search_curve plot pairs likelihood describing describing_json data_page)
-PLAN_C := $(patsubst %,examples/%.c,recipe plan auto auto_file auto_look auto_stage auto_watch auto_report)
+PLAN_C := $(patsubst %,examples/%.c,recipe plan auto auto_file auto_look auto_stage auto_watch auto_report doctor doctor_rules)
 $(BUILD)/bin/cm-train: MORE_C = $(PLAN_C)
 $(BUILD)/bin/cm-train: $(PLAN_C)
 $(BUILD)/bin/cm-%: examples/%.c $(SHARED_C) $(wildcard examples/*.h include/*.h include/consistency/*.h) $(SHARED) $(BUILD)/lib/libconsistency.so

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "auto.h"
+#include "doctor.h"
 #include "feature_files.h"
 
 /* What only the program knows comes first; from DATA on each is an option of the run, "-" written for its "_". */
@@ -17,6 +18,7 @@ enum {
     SHARES,
     PRINT_PLAN,
     PRINT_CONFIG,
+    DOCTOR,
     LIST_PRESETS,
     LIST_OPTIONS,
     QUIET,
@@ -33,6 +35,7 @@ static const cli_option options[] = {
      "with --preset auto: shares of teacher, mid-training and tuning; 0 leaves one out (45,15,40)"},
     {"print-plan", 0, NULL, "with --preset auto: print what would be done, and stop"},
     {"print-config", 0, NULL, "print all that a run would be made with, for --config, and stop"},
+    {"doctor", 0, "RUN", "read the log of a run or a plan, say what is suspicious in it and what to do, and stop"},
     {"list-presets", 0, NULL, "print the presets and stop"},
     {"list-options", 0, NULL, "print the options of training, which --set takes, and stop"},
     {"quiet", 'q', NULL, "print nothing but warnings and errors"},
@@ -325,6 +328,14 @@ static int train_by_plan(program *p, int goes_on)
     return auto_train(&p->c, &r);
 }
 
+/* --doctor stands alone. */
+static int look_at_run(const program *p)
+{
+    for (int i = 0; i < N_OPTIONS; i++)
+        if (i != DOCTOR && p->values[i]) cli_usage_error(&p->c, "--%s has no effect with --doctor", options[i].name);
+    return doctor(&p->c, p->values[DOCTOR]);
+}
+
 int main(int argc, char **argv)
 {
     program p = {
@@ -334,7 +345,8 @@ int main(int argc, char **argv)
     cm_run *run = NULL;
     cli_begin();
     p.c.usage = "--data PATH --out RUN [--preset NAME] [options]";
-    p.c.exits = "75 stopped by another signal than Ctrl-C after a checkpoint, to be continued with --resume";
+    p.c.exits = "3 --doctor has found something, 75 stopped by another signal than Ctrl-C after a checkpoint, to be "
+                "continued with --resume";
     p.c.other_hint = cli_setting_hint;
     cli_all(&p.c, p.values, SET, p.sets, MAX_SETS);
     if (p.values[LIST_PRESETS]) return cli_list_presets(&p.c);
@@ -342,6 +354,7 @@ int main(int argc, char **argv)
     const char *preset = value_of(&p, "preset");
     const int goes_on = p.values[RESUME] && p.values[OUT] && auto_is_plan(p.values[OUT]);
     if (p.c.n_operands) cli_usage_error(&p.c, "'%s': give the data as --data", p.c.operands[0]);
+    if (p.values[DOCTOR]) return cli_end(&p.c, look_at_run(&p));
     if (goes_on || (preset && strcmp(preset, "auto") == 0)) return cli_end(&p.c, train_by_plan(&p, goes_on));
     for (int i = BUDGET; i <= PRINT_PLAN; i++)
         if (p.values[i]) cli_usage_error(&p.c, "--%s has no effect without --preset auto", options[i].name);

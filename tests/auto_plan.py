@@ -108,6 +108,10 @@ r = subprocess.run([sample, top + "/whole", "--labels", "blue", "-n", "2", "-o",
 if r.returncode or "model.safetensors is used" not in r.stderr + r.stdout:
     fail("cm-sample of a plan: %s%s" % (r.stdout, r.stderr))
 run("--out", top + "/whole", "--resume", word="is finished")
+text = run("--doctor", top + "/whole", code=3, word="the run has ended after 224 of the")  # 14 steps of 16
+for word in ("stages/1-teacher\nedm, step 14 of 14", "stages/2-mid\ncmt, step 4 of 4", "stages/3-tune\nect, step 8 of 8", "finished"):
+    if word not in text:
+        fail("no '%s' in what the doctor says:\n%s" % (word, text))
 run("--out", top + "/whole", "--resume", "--batch", "8", code=2, word="plan.json says it")
 run(*fixed, "--out", top + "/whole", code=1, word="is not empty")
 

@@ -447,6 +447,13 @@ $bin/cm-sample $dir/run/model.safetensors --no-note --steps 2 -n 2 -o $dir/of_fi
 mv $dir/run/model.safetensors $dir/run.safetensors
 expect 0 "step-000000003/ema-warmup-0.9.safetensors is used" $bin/cm-sample $dir/run --steps 2 -n 2 -o $dir/of_run.png --force
 expect 0 "is finished" $bin/cm-train --out $dir/run --resume
+expect 0 "most of the" $bin/cm-train --doctor $dir/run
+mkdir $dir/ill; cp $dir/run/config.json $dir/ill; printf '{"step": 1, "loss": null, "grad_norm": 1}\nx\n{"step": 2, "lo' > $dir/ill/log.jsonl
+expect 3 "1 of 1 lines have a loss or a gradient that is no number" $bin/cm-train --doctor $dir/ill
+expect 3 "1 lines of log.jsonl are damaged" $bin/cm-train --doctor $dir/ill
+expect 1 "log.jsonl' cannot be read" sh -c "mkdir $dir/unlogged && cp $dir/run/config.json $dir/unlogged && $bin/cm-train --doctor $dir/unlogged"
+expect 1 "is no run" $bin/cm-train --doctor $dir
+expect 2 "--out has no effect with --doctor" $bin/cm-train --doctor $dir/run --out $dir/x
 cmp -s $dir/run/model.safetensors $dir/run.safetensors || fail "--resume of a finished run does not write its model"
 expect 0 "stroke: 4 results" $bin/cm-edit stroke $dir/run $dir/set/1_1.png --fit crop -l 1 --sigma 3 --steps 1 -o $dir/of_edit.png
 # An objective whose batch counts pairs, 16 of an image: this step sees one of the 12 pictures.

@@ -11,7 +11,7 @@ UNITS := check_base check_io check_pictures check_images check_load check_save c
          check_edit_calls check_data check_folders check_transforms check_train check_train_state check_train_memory \
          check_trainer_calls check_train_options check_successors check_distance check_run check_run_metric \
          check_presets check_metrics check_features check_lpips check_metric_files check_api check_guest \
-         check_solvers check_edm2 check_two_times check_operations check_plan
+         check_solvers check_edm2 check_two_times check_operations check_plan check_doctor
 SUPPORT := $(BUILD)/tests/support/fill.o $(BUILD)/tests/support/memory.o $(BUILD)/tests/support/probe.o $(BUILD)/tests/support/keys.o
 GOLDEN_OBJECTS := $(patsubst %,$(BUILD)/tests/golden/%.o,main networks gradients derivatives toy algorithms editing \
                   training training_toy training_losses training_continuous training_flat training_runs \
@@ -35,8 +35,9 @@ $(BUILD)/tests/check_operations: $(BUILD)/tests/support/operations.o
 $(UNIT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/support/suite.o $(BUILD)/tests/ref/naive.o $(SUPPORT) $(INTERNAL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(filter %.o,$^) $(TEST_LINK) $(CHECK_LIBS)
 
-# The planner of cm-train is a room of its own, and is tested as one.
+# The planner and the doctor of cm-train are rooms of their own, and are tested as such.
 $(BUILD)/tests/check_plan: $(BUILD)/tests/examples/plan.o $(BUILD)/tests/examples/recipe.o
+$(BUILD)/tests/check_doctor: $(BUILD)/tests/examples/doctor_rules.o
 $(BUILD)/tests/examples/%.o: examples/%.c
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -c -o $@ $<
