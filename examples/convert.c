@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "cli.h"
+#include "sampling.h"
 
 static const cli_option options[] = {
     {"to", 0, "FORMAT", "{native|torch|diffusers}; else the name of OUT says it, as above"},
@@ -94,6 +94,7 @@ static void read_operands(cli *c, conversion *v)
     if (v->average.std == 0 && v->average.images > 0) cli_usage_error(c, "--images has no effect without --average");
     if (v->average.std > 0 && (v->load.weights || v->load.config_json))
         cli_usage_error(c, "--weights and --config have no effect beside --average");
+    sampling_paths(c, v->average.std == 0, v->quiet || v->json);
     v->in = c->operands[0];
     v->out = c->operands[n - 1];
     v->averages = c->operands;

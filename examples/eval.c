@@ -482,6 +482,7 @@ int main(int argc, char **argv)
     cm_context *context = NULL;
     cli_begin();
     const choices *o = read_options(&c);
+    sampling_paths(&c, c.n_operands, o->quiet || o->json);
     if (o->pairs) return run_pairs(&c, o);
     if (o->likelihood) return run_likelihood(&c, o);
     if (o->steps || o->n_counts) return run_search(&c, o);

@@ -4,6 +4,7 @@
 
 #include "describing.h"
 #include "note.h"
+#include "sampling.h"
 
 static const cli_option options[] = {
     {"tensors", 0, NULL, "list every tensor with its type and shape"},
@@ -46,6 +47,7 @@ static choices read_options(cli *c)
         cli_usage_error(c, "--quiet prints nothing: leave out what asks for a report");
     if (o.machine && c->n_operands) cli_usage_error(c, "--machine takes no file");
     if (!o.machine && c->n_operands != 1) cli_usage_error(c, "give one file");
+    sampling_paths(c, 1, o.quiet || o.json);
     o.picture = !o.machine && note_is_picture(c->operands[0]);
     if (o.picture && (o.tensors || o.check || o.open.config_json || o.open.weights))
         cli_usage_error(c, "--%s has no effect on a picture",
@@ -128,7 +130,8 @@ int main(int argc, char **argv)
 {
     cli c = {.program = "cm-info", .options = options, .n_options = N_OPTIONS, .argc = argc, .argv = argv};
     c.usage = "FILE [options]   or   cm-info --machine\n"
-              "FILE is a file or a folder of weights, or a picture, of which it says how cm-sample drew it";
+              "FILE is a file or a folder of weights, the directory of a run, or a picture, of which it says how\n"
+              "cm-sample drew it";
     cm_context *context = NULL;
     cm_checkpoint *file = NULL;
     cm_checkpoint_report report = CM_CHECKPOINT_REPORT_INIT;

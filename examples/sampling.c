@@ -119,6 +119,17 @@ const char *sampling_path(const cli *c, const char *path, int quiet, char found[
     return found;
 }
 
+void sampling_paths(cli *c, int n, int quiet)
+{
+    char found[SAMPLING_PATH];
+    for (int i = 0; i < n && i < c->n_operands; i++) {
+        if (sampling_path(c, c->operands[i], quiet, found) == c->operands[i]) continue;
+        const char *copy = strdup(found);
+        if (!copy) exit(cli_fail(c, CM_ERR_MEMORY));
+        c->operands[i] = copy;
+    }
+}
+
 cm_status sampling_load(const sampling *s, cli *c, const char *path, cm_model **model, cm_model_info *info,
                         double *seconds)
 {

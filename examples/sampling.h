@@ -33,6 +33,8 @@ size_t sampling_batch(const sampling *s);
  * `quiet`; anything else as it is.  `found` has room for it. */
 enum { SAMPLING_PATH = 4096 };
 const char *sampling_path(const cli *c, const char *path, int quiet, char found[SAMPLING_PATH]);
+/* The same for the first `n` operands, in their place, or as many as there are; they live until the program ends. */
+void sampling_paths(cli *c, int n, int quiet);
 /* The model with --config and --weights, for which --times has to be, and what it says of itself; *seconds is what
  * loading took, may be NULL.  The library's warnings are printed; `c` lives as long as the model. */
 cm_status sampling_load(const sampling *s, cli *c, const char *path, cm_model **model, cm_model_info *info,

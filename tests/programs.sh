@@ -447,6 +447,10 @@ $bin/cm-sample $dir/run/model.safetensors --no-note --steps 2 -n 2 -o $dir/of_fi
 mv $dir/run/model.safetensors $dir/run.safetensors
 expect 0 "step-000000003/ema-warmup-0.9.safetensors is used" $bin/cm-sample $dir/run --steps 2 -n 2 -o $dir/of_run.png --force
 expect 0 "is finished" $bin/cm-train --out $dir/run --resume
+expect 0 "$dir/run/model.safetensors is used" $bin/cm-info $dir/run
+expect 0 "$dir/run/model.safetensors is used" $bin/cm-convert $dir/run $dir/of_run.pt
+mkdir -p $dir/adopted/checkpoints && cp $dir/run/config.json $dir/adopted && cp $model $dir/adopted/model.safetensors
+expect 0 "$dir/adopted/model.safetensors is used" $bin/cm-eval --metric fd-lenet --few --samples 30 $dir/adopted $digits
 expect 0 "most of the" $bin/cm-train --doctor $dir/run
 mkdir $dir/ill; cp $dir/run/config.json $dir/ill; printf '{"step": 1, "loss": null, "grad_norm": 1}\nx\n{"step": 2, "lo' > $dir/ill/log.jsonl
 expect 3 "1 of 1 lines have a loss or a gradient that is no number" $bin/cm-train --doctor $dir/ill
