@@ -58,6 +58,8 @@ static int read_config(doctor_run *run, const char *path)
         run->lr = number_of(o, "lr", 0);
         run->grad_clip = number_of(o, "grad_clip", 0);
         run->warmup_steps = number_of(o, "warmup_steps", 0);
+        run->p_mean = number_of(o, "p_mean", 0);
+        run->p_std = number_of(o, "p_std", 0);
         run->dropout = number_of(o, "dropout", 0);
         run->augment = number_of(o, "augment", 0);
         run->pictures = number_of(json_object_get(json, "data"), "images", 0);

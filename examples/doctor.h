@@ -27,7 +27,7 @@ typedef struct doctor_average {
 
 typedef struct doctor_run {
     char objective[DOCTOR_NAME], metric[DOCTOR_NAME];
-    double batch, steps, lr, grad_clip, warmup_steps, dropout, augment;
+    double batch, steps, lr, grad_clip, warmup_steps, dropout, augment, p_mean, p_std;
     double pictures;   /* of the data set */
     double seconds;    /* since the last line was written; negative: unknown */
     int is_finished;   /* 1: all steps are taken, or RUN/model.safetensors stands there */

@@ -8,11 +8,13 @@ int cli_list_presets(const cli *c)
 {
     for (size_t i = 0; cm_train_preset_name(i); i++) {
         const char *source = cm_train_preset_source(i);
+        char size[24] = "by pictures";
         uint64_t n = 0;
-        (void)cm_model_count(NULL, cm_train_preset_config(i), &n);
+        if (cm_train_preset_config(i) && cm_model_count(NULL, cm_train_preset_config(i), &n) == CM_OK)
+            (void)snprintf(size, sizeof size, "%9.3f M", (double)n / 1e6);
         if (!i || strcmp(source, cm_train_preset_source(i - 1)) != 0)
             printf("%s%s\n    %-22s %11s  what it is\n", i ? "\n" : "", source, "name", "parameters");
-        printf("    %-22s %9.3f M  %s\n", cm_train_preset_name(i), (double)n / 1e6, cm_train_preset_about(i));
+        printf("    %-22s %11s  %s\n", cm_train_preset_name(i), size, cm_train_preset_about(i));
     }
     return cli_end(c, CLI_OK);
 }

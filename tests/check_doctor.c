@@ -27,6 +27,8 @@ static doctor_run healthy(const char *objective)
     r.warmup_steps = 100;
     r.is_finished = 1;
     r.begins_as_new = 1;
+    r.p_mean = -1.2;
+    r.p_std = 1.2;
     r.averages[r.n_averages++] = (doctor_average){"warmup", 0.999, 0};
     r.lines = lines;
     r.n_lines = LINES;
@@ -229,6 +231,10 @@ START_TEST(no_false_alarms)
     r = healthy("ect");
     for (int i = 0; i < LINES; i++) r.lines[i].stage = i / 50, r.lines[i].loss *= 1 + i / 50;
     expect(&r, NULL); /* stages do not compare */
+    r = healthy("edm");
+    never_learned(&r);
+    r.p_mean = 0; /* other noise levels have other losses */
+    expect(&r, NULL);
 }
 END_TEST
 

@@ -406,7 +406,8 @@ CM_API const char *cm_train_preset_about(size_t index);
  * "this library" (runs of docs/recipes.md).  NULL past the end. */
 CM_API const char *cm_train_preset_source(size_t index);
 /* The JSON of the network that goes with a preset ({"network", "precond", "image"}), with every argument written out,
- * as cm_model_create takes it.  NULL past the end. */
+ * as cm_model_create takes it.  NULL past the end, and for presets of one's own pictures (pictures-*), whose network
+ * follows the size, the channels and the classes of the pictures, or is the caller's. */
 CM_API const char *cm_train_preset_config(size_t index);
 /* Whether the model's network is the preset's.  ARGUMENT: it is another one; the message names every argument that
  * differs with both values.  Dropout and label_dropout do not count, since they are matters of training. */

@@ -132,6 +132,14 @@
 static const cm_preset presets[] = {
     {"smoke", "a tiny network, a few seconds: is everything in place?", OURS,
      "objective=edm batch=16 steps=20 lr=0.001 ema=warmup:0.9", TINY},
+    {"pictures-teacher", "diffusion model of one's own pictures, of any size and with any classes", OURS,
+     "objective=edm batch=64 steps=20000 optimizer=adam lr=0.001 warmup_steps=4% anneal_begin=60% anneal_end=100% "
+     "lr_final=0.02 grad_clip=1 flip=0.5 ema=halflife:100000:0.05",
+     NULL},
+    {"pictures-ect", "consistency tuning of that teacher (--init)", OURS,
+     "objective=ect batch=64 steps=20000 lr=0.0004 warmup_steps=4% anneal_begin=60% anneal_end=100% lr_final=0.02 "
+     "grad_clip=1 flip=0.5 huber_c=0.3 ema=halflife:100000:0.05",
+     NULL},
     {"digits-teacher-30min", "diffusion model of 32x32 digits, about half an hour on two cores", OURS,
      "objective=edm batch=64 steps=5000 optimizer=adam lr=0.001 warmup_steps=4% anneal_begin=60% anneal_end=100% "
      "lr_final=0.02 grad_clip=1 ema=warmup:0.999",
@@ -425,6 +433,7 @@ cm_status cmi_preset_check(const char *name, const cm_net_config *net)
     cm_net_config theirs;
     char text[1400];
     CM_TRY(find(name, &preset));
+    if (!preset->config) return CM_OK;
     json_t *config = json_loads(preset->config, 0, NULL);
     if (!config) CM_FAIL(CM_ERR_MEMORY, "out of memory: preset '%s'", name);
     cm_status status = cmi_net_config_read(json_object_get(config, "network"), &theirs);

@@ -5,7 +5,8 @@
 #include "nets/config.h"
 #include "train/settings.h"
 
-/* fields: objective and options as "a=1 b=2"; source: where the numbers are from; config: JSON of the network. */
+/* fields: objective and options as "a=1 b=2"; source: where the numbers are from; config: JSON of the
+ * network, NULL where the pictures decide it. */
 typedef struct cm_preset {
     const char *name, *about, *source, *fields, *config;
 } cm_preset;

@@ -32,13 +32,15 @@ def _held(handle: Optional[Handle]) -> ContextManager[Any]:
 
 
 def presets() -> Dict[str, Dict[str, Any]]:
-    """Name -> {"about": sentence, "source": paper or script, "config": network} of every preset."""
+    """Name -> {"about": sentence, "source": paper or script, "config": network} of every preset; the config is None where
+    the pictures decide the network."""
     result: Dict[str, Dict[str, Any]] = {}
     i = 0
     while lib.cm_train_preset_name(i):
+        config = lib.cm_train_preset_config(i)
         result[lib.cm_train_preset_name(i).decode()] = {"about": lib.cm_train_preset_about(i).decode(),
                                                         "source": lib.cm_train_preset_source(i).decode(),
-                                                        "config": json.loads(lib.cm_train_preset_config(i).decode())}
+                                                        "config": json.loads(config.decode()) if config else None}
         i += 1
     return result
 
