@@ -19,7 +19,7 @@
 #   make dist          the source, dist/*.tar.gz, which pip takes too; its contents (SBOM) and checksums
 #   make uninstall abi-check format clean
 #
-# BUILD=dir builds elsewhere; DNNL_PREFIX=dir uses another oneDNN.
+# BUILD=dir builds elsewhere; DNNL_PREFIX=dir uses another oneDNN; DNNL=none does without (docs/building.md).
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
@@ -58,11 +58,16 @@ SONAME := libconsistency.so.$(MAJOR)
 DEPS := lapack jansson libjpeg libpng zlib libzip libxxhash
 DEP_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(DEPS) 2>/dev/null)
 DEP_LIBS   := $(shell $(PKG_CONFIG) --libs $(DEPS) 2>/dev/null || echo -llapack -ljansson -ljpeg -lpng -lz -lzip -lxxhash)
-ifdef DNNL_PREFIX
-DNNL_CFLAGS := -isystem $(DNNL_PREFIX)/include
-DNNL_LIBS   := -L$(DNNL_PREFIX)/lib -Wl,-rpath,$(DNNL_PREFIX)/lib -ldnnl
+# STATIC_LIBS: what a program needs beside the archive.  oneDNN's own archive is C++ and takes OpenMP.
+DNNL ?=
+ifeq ($(DNNL),none)
+STATIC_LIBS := $(DEP_LIBS)
+else ifeq ($(DNNL),)
+DNNL_CFLAGS := $(DNNL_PREFIX:%=-isystem %/include)
+DNNL_LIBS   := $(DNNL_PREFIX:%=-L%/lib -Wl,-rpath,%/lib) -ldnnl
+STATIC_LIBS := -ldnnl $(DEP_LIBS) -lstdc++ -lgomp
 else
-DNNL_LIBS   := -ldnnl
+$(error DNNL is none or not given; DNNL_PREFIX names the folder of a oneDNN)
 endif
 
 # Under a fixed floating-point contract: no contraction outside the kernels, so
@@ -74,7 +79,7 @@ BASE  := $(WARN) -fvisibility=hidden -fno-semantic-interposition -fstack-protect
 FORTIFY ?= -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 ALL_CFLAGS   = -std=c11 $(BASE) $(FORTIFY) $(DEP_CFLAGS) $(DNNL_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 KERNEL_FLAGS := -O3 -fno-math-errno -fno-trapping-math
-ALL_LIBS = $(DNNL_LIBS) $(DEP_LIBS) -lstdc++ -lm -pthread
+ALL_LIBS = $(DNNL_LIBS) $(DEP_LIBS) -lm -pthread
 comma := ,
 SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency.map -Wl,-z,now -Wl,-z,relro \
            -Wl,-z,nodelete -Wl,--no-undefined -Wl,--as-needed
@@ -84,7 +89,7 @@ SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency
 HEADERS := base model checkpoint sampler edit image dataset trainer run metrics
 BASE_C    := status number hint choice context call options cpus thread pool parallel turns rng torch_rng
 TENSOR_C  := convert finite images
-DNNL_C    := backend
+DNNL_C    := $(or $(DNNL),backend)
 IO_C      := file directory foreign json_text json_tree input tensors foreign_folder recast write_tensors zip_write torch_write folder_writer diffusers diffusers_names diffusers_config diffusers_files diffusers_write nonfinite safetensors pickle pickle_machine pickle_opcodes pickle_symbols zip_directory torch torch_choice torch_data torch_zip torch_legacy torch_modules edm_pickle edm_network msgpack flax flax_tree quoted picture orient jpeg png note zip npy npz
 KERNELS_C := dispatch
 CONV_C    := conv winograd winograd_gradient amx few_outputs patches
@@ -126,6 +131,12 @@ programs: $(PROGRAMS:%=$(BUILD)/bin/%)
 
 # --- library -------------------------------------------------------------------
 
+# Made anew where the last build in this folder was with the other oneDNN, or with none.
+WITH := $(BUILD)/obj/with-$(or $(DNNL),onednn)
+$(WITH):
+	@mkdir -p $(@D)
+	@rm -f $(@D)/with-* && touch $@
+
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(EXTRA) -c -o $@ $<
@@ -147,19 +158,19 @@ $(BUILD)/obj/kernels/$(1)-%.o: src/kernels/$(1).c
 endef
 $(foreach kind,$(EACH_LEVEL) bf16,$(eval $(call KERNEL_RULE,$(kind))))
 
-$(SHARED): $(OBJECTS) lib/libconsistency.map
+$(SHARED): $(OBJECTS) lib/libconsistency.map $(WITH)
 	@mkdir -p $(@D)
-	$(CC) $(SO_FLAGS) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(OBJECTS) $(ALL_LIBS)
+	$(CC) $(SO_FLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(OBJECTS) $(ALL_LIBS)
 	ln -sf libconsistency.so.$(VERSION) $(BUILD)/lib/$(SONAME)
 # For a wheel: what it bundles stands in a folder beside the package.
-$(BUILD)/wheel/$(SONAME): $(OBJECTS) lib/libconsistency.map
+$(BUILD)/wheel/$(SONAME): $(OBJECTS) lib/libconsistency.map $(WITH)
 	@mkdir -p $(@D)
-	$(CC) $(SO_FLAGS) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(OBJECTS) $(filter-out -Wl$(comma)-rpath%,$(ALL_LIBS)) \
+	$(CC) $(SO_FLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(OBJECTS) $(filter-out -Wl$(comma)-rpath%,$(ALL_LIBS)) \
 	    -Wl,--disable-new-dtags,-rpath,'$$ORIGIN/../libconsistency.libs'
 $(BUILD)/lib/libconsistency.so: $(SHARED)
 	ln -sf libconsistency.so.$(VERSION) $@
 # One object whose internal symbols are local: what a program links statically cannot be taken for its own.
-$(STATIC): $(OBJECTS)
+$(STATIC): $(OBJECTS) $(WITH)
 	@mkdir -p $(@D)
 	$(LD) -r --force-group-allocation -o $(BUILD)/obj/libconsistency.o $(OBJECTS)
 	$(OBJCOPY) --localize-hidden $(BUILD)/obj/libconsistency.o
@@ -175,28 +186,28 @@ single: $(INFERENCE) $(BUILD)/lib/consistency-inference.pc
 $(BUILD)/obj/inference/choices.o: src/api/choices.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -DCM_INFERENCE -c -o $@ $<
-$(INFERENCE): $(OBJECTS) $(BUILD)/obj/inference/choices.o
+$(INFERENCE): $(OBJECTS) $(BUILD)/obj/inference/choices.o $(WITH)
 	@mkdir -p $(@D)
 	$(LD) -r --gc-sections --force-group-allocation $(INFERENCE_CALLS:%=-u %) -o $(BUILD)/obj/libconsistency-inference.o \
-	    $(filter-out %/api/choices.o,$^)
+	    $(filter-out $(BUILD)/obj/api/choices.o,$(OBJECTS)) $(BUILD)/obj/inference/choices.o
 	$(OBJCOPY) --localize-hidden $(BUILD)/obj/libconsistency-inference.o
 	$(OBJCOPY) --strip-unneeded $(BUILD)/obj/libconsistency-inference.o
 	rm -f $@
 	$(AR) rcD $@ $(BUILD)/obj/libconsistency-inference.o
-$(BUILD)/lib/consistency-inference.pc: pkgconfig/consistency.pc.in Makefile include/consistency/base.h
+$(BUILD)/lib/consistency-inference.pc: pkgconfig/consistency.pc.in Makefile include/consistency/base.h $(WITH)
 	@mkdir -p $(@D)
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' -e 's|@VERSION@|$(VERSION)|' \
 	    -e 's|^Name: .*|&-inference|' -e '/^Libs.private/d' \
-	    -e 's|-lconsistency$$|-lconsistency-inference -ldnnl $(filter-out -llapack,$(DEP_LIBS)) -lstdc++ -lm -pthread -lgomp|' $< > $@
+	    -e 's|-lconsistency$$|-lconsistency-inference $(filter-out -llapack,$(STATIC_LIBS)) -lm -pthread|' $< > $@
 # The same with every symbol, for the unit tests.
-$(INTERNAL): $(OBJECTS)
+$(INTERNAL): $(OBJECTS) $(WITH)
 	@mkdir -p $(@D)
 	rm -f $@
 	$(AR) rcD $@ $(OBJECTS)
-$(BUILD)/lib/consistency.pc: pkgconfig/consistency.pc.in Makefile include/consistency/base.h
+$(BUILD)/lib/consistency.pc: pkgconfig/consistency.pc.in Makefile include/consistency/base.h $(WITH)
 	@mkdir -p $(@D)
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-	    -e 's|@VERSION@|$(VERSION)|' -e 's|@DEP_LIBS@|$(DEP_LIBS)|' $< > $@
+	    -e 's|@VERSION@|$(VERSION)|' -e 's|@DEP_LIBS@|$(STATIC_LIBS)|' $< > $@
 
 # --- programs --------------------------------------------------------------------
 
@@ -255,7 +266,7 @@ install: all
 	ln -sf libconsistency.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libconsistency.so
 	install -m 644 $(STATIC) $(DESTDIR)$(LIBDIR)/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-	    -e 's|@VERSION@|$(VERSION)|' -e 's|@DEP_LIBS@|$(DEP_LIBS)|' pkgconfig/consistency.pc.in \
+	    -e 's|@VERSION@|$(VERSION)|' -e 's|@DEP_LIBS@|$(STATIC_LIBS)|' pkgconfig/consistency.pc.in \
 	    > $(DESTDIR)$(LIBDIR)/pkgconfig/consistency.pc
 	install -d $(DESTDIR)$(DATADIR)/features
 	install -m 644 $(wildcard models/features/*) $(DESTDIR)$(DATADIR)/features/
@@ -268,7 +279,8 @@ install: all
 	set -e; for p in $(PROGRAMS); do for s in $(COMPLETIONS); do \
 	    case $$s in bash) to=$(BASHDIR)/$$p ;; zsh) to=$(ZSHDIR)/_$$p ;; fish) to=$(FISHDIR)/$$p.fish ;; esac; \
 	    install -D -m 644 $(BUILD)/completions/$$s/$$p $(DESTDIR)$$to; done; done
-	install -m 644 cmake/consistency-config.cmake $(DESTDIR)$(CMAKEDIR)/
+	sed -e 's|@DNNL@|$(if $(DNNL),,dnnl)|' -e 's|@CXX@|$(if $(DNNL),,stdc++;gomp;)|' cmake/consistency-config.cmake.in \
+	    > $(DESTDIR)$(CMAKEDIR)/consistency-config.cmake
 	sed -e 's|@VERSION@|$(VERSION)|' -e 's|@MAJOR@|$(MAJOR)|' -e 's|@MINOR@|$(MINOR)|' \
 	    cmake/consistency-config-version.cmake.in > $(DESTDIR)$(CMAKEDIR)/consistency-config-version.cmake
 

@@ -12,7 +12,7 @@ import tarfile
 import time
 
 # name, licence, supplier's page, what it is for; as DEPS of the Makefile and oneDNN.
-LIBRARIES = (("oneDNN", "Apache-2.0", "https://github.com/oneapi-src/oneDNN", "convolutions and matrix products; 2.6 or 3.x"),
+LIBRARIES = (("oneDNN", "Apache-2.0", "https://github.com/oneapi-src/oneDNN", "which instructions the processor has; 2.6 or 3.x; make DNNL=none does without"),
              ("LAPACK", "BSD-3-Clause", "https://www.netlib.org/lapack", "eigenvalues of the metrics; any implementation"),
              ("jansson", "MIT", "https://github.com/akheron/jansson", "JSON"),
              ("libjpeg-turbo", "IJG AND BSD-3-Clause AND Zlib", "https://libjpeg-turbo.org", "JPEG"),

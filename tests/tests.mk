@@ -167,10 +167,11 @@ check-wheel:
 	@$(PYTHON) tests/wheel.py $(BUILD)/dist/*.whl $(PYTHONS)
 check-release: check-wheel
 	@bash tests/release.sh "$(MAKE)"
-# The small archive, and Meson.
+# The small archive, Meson, and the library without oneDNN.
 check-linking: all
 	@bash tests/single.sh "$(MAKE)" $(BUILD)
 	@bash tests/meson.sh "$(MAKE)" $(BUILD)
+	@bash tests/no_onednn.sh "$(MAKE)" $(BUILD)
 
 # The Debian packages of what is committed, built, checked by lintian, and installed, tried and removed in a root of
 # their own; as root, with mmdebstrap and lintian.

@@ -133,8 +133,8 @@ typedef enum cm_overwrite {
 CM_API const char *cm_version(void);
 CM_API uint32_t cm_version_number(void);
 
-/* One line for reports of faults: the version, the compiler, oneDNN at build and at run time,
- * the kernels that this processor gets, and the codecs.  The
+/* One line for reports of faults: the version, the compiler, oneDNN at build and at run time (or
+ * "no oneDNN"), the kernels that this processor gets, and the codecs.  The
  * text is the calling thread's own and stands until its next call. */
 CM_API const char *cm_build_info(void);
 

@@ -36,13 +36,15 @@ const char *cm_build_info(void)
 {
     static _Thread_local char text[320];
     static const char *const levels[] = {"baseline", "AVX2", "AVX-512", "AVX-512 with bfloat16", "AMX with bfloat16"};
+    char backend[80] = "no oneDNN";
     int built[3], running[3];
     cmi_dnnl_versions(built, running);
-    (void)snprintf(text, sizeof text,
-                   "libconsistency %s (%s); oneDNN %d.%d.%d built, %d.%d.%d running; kernels %s; libjpeg %d; "
-                   "libpng %s; jansson %s",
-                   cm_version(), COMPILER, built[0], built[1], built[2], running[0], running[1], running[2],
-                   levels[cmi_cpu_level()], JPEG_LIB_VERSION, PNG_LIBPNG_VER_STRING, JANSSON_VERSION);
+    if (built[0])
+        (void)snprintf(backend, sizeof backend, "oneDNN %d.%d.%d built, %d.%d.%d running", built[0], built[1],
+                       built[2], running[0], running[1], running[2]);
+    (void)snprintf(text, sizeof text, "libconsistency %s (%s); %s; kernels %s; libjpeg %d; libpng %s; jansson %s",
+                   cm_version(), COMPILER, backend, levels[cmi_cpu_level()], JPEG_LIB_VERSION, PNG_LIBPNG_VER_STRING,
+                   JANSSON_VERSION);
     return text;
 }
 

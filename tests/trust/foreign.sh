@@ -40,7 +40,7 @@ run() {
 }
 cc="clang --target=$triple --sysroot=$root -std=c11 -O1 -g $flags -Wall -Wextra -Wno-unknown-warning-option -ffp-contract=off -fPIC -Iinclude -Isrc -Itests
     -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -D_FILE_OFFSET_BITS=64"
-sources="$(ls src/base/*.c src/tensor/*.c src/io/*.c src/data/*.c) tests/support/memory.c tests/trust/no_onednn.c src/kernels/dispatch.c"
+sources="$(ls src/base/*.c src/tensor/*.c src/io/*.c src/data/*.c) tests/support/memory.c src/dnnl/none.c src/kernels/dispatch.c"
 objects=""
 for source in $sources; do
     object=$place/obj/$(echo "$source" | tr / _).o
