@@ -426,6 +426,8 @@ int auto_train(cli *c, auto_request *r)
     auto_run *a = &run;
     begin(a, c, r);
     const int is_resumed = r->resume && auto_is_plan(a->out);
+    c->unsaid =
+        "continuing with other options"; /* the steps, which the plan revises itself; plan.json has all others */
     cm_status status = cli_context(c, &a->context);
     cli_catch_signals_for(NULL);
     if (status == CM_OK) status = is_resumed ? begin_again(a, r) : begin_new(a, r);

@@ -220,7 +220,7 @@ static cm_status time_one(auto_run *a, plan_measure *m)
     if (status == CM_OK) status = run_steps(a, m, m->rung < 0 ? a->data.network : network, batch, &w);
     m->seconds = middle(&w) / batch;
     if (status != CM_OK && m->precision == PLAN_BF16 && !cli_interrupted()) {
-        m->seconds = 1e6; /* not on this machine */
+        m->seconds = PLAN_NEVER;
         return CM_OK;
     }
     if (status == CM_OK && !a->quiet)

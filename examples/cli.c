@@ -291,6 +291,7 @@ static void log_once(void *user, int32_t level, const char *message)
     const cli *c = user;
     uint64_t hash = 14695981039346656037u;
     if (level > CM_LOG_WARNING) return;
+    if (c->unsaid && strncmp(message, c->unsaid, strlen(c->unsaid)) == 0) return;
     for (const char *at = message; *at; at++) hash = (hash ^ (unsigned char)*at) * 1099511628211u;
     pthread_mutex_lock(&lock);
     int known = 0;

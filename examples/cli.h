@@ -37,6 +37,7 @@ typedef struct cli {
     /* Names that are no options of the program but something else of it: writes what, or "".
      * exact: only for just that name.  May be NULL. */
     void (*other_hint)(const char *word, int exact, char *text, size_t size);
+    const char *unsaid; /* warnings of contexts that begin so are not printed; may be NULL */
 } cli;
 int cli_next(cli *c, const char **value);
 

@@ -135,6 +135,10 @@ static void choose_precision(chooser *c, plan *p)
     const double bf16 = ask(c, p->side, p->rung, PLAN_BF16, at);
     if (c->is_wanting) return;
     if (f32 / bf16 >= recipe.bf16_gain) p->precision = PLAN_BF16;
+    if (bf16 >= PLAN_NEVER) {
+        why(p->why_precision, "this processor has no steps in bfloat16");
+        return;
+    }
     why(p->why_precision, "steps in bfloat16 are %.2f times as fast, and it is taken from %.1f on", f32 / bf16,
         recipe.bf16_gain);
 }

@@ -58,8 +58,9 @@ extern const plan_recipe recipe;
 /* Seconds that an image of a training step takes. */
 typedef struct plan_measure {
     int side, rung, precision, stage; /* stage: its index; the objective costs what it costs */
-    double seconds;
+    double seconds;                   /* PLAN_NEVER: this machine has no such steps */
 } plan_measure;
+#define PLAN_NEVER 1e6
 
 typedef struct plan_facts {
     double budget;         /* seconds, for all that is still to be done */

@@ -130,6 +130,10 @@ START_TEST(precision_by_speed)
     plan_wishes w = no_wishes();
     plan_facts f = facts_of(3600, 20000, 32);
     ck_assert_int_eq(made(&f, &w, 2e10, 1.5).precision, PLAN_BF16);
+    plan_facts without = facts_of(3600, 20000, 32);
+    const plan never = made(&without, &w, 2e10, 1e-9); /* a machine without such steps */
+    ck_assert_int_eq(never.precision, PLAN_F32);
+    ck_assert_str_eq(never.why_precision, "this processor has no steps in bfloat16");
     plan p = made(&f, &w, 2e10, 1.5);
     ck_assert_ptr_nonnull(strstr(p.stages[2].options, "precision=bf16"));
     f = facts_of(3600, 20000, 32);
