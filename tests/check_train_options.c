@@ -89,6 +89,7 @@ START_TEST(options_refused)
          "p_mean, p_std, r_mean and r_std have no effect with velocity_share 1"},
         {"soflow", "velocity_share=1;ratio_end=0.1", "the options ratio_* have no effect with velocity_share 1"},
         {"soflow", "ratio_schedule=const;ratio_begin=0.5", "ratio_begin has no effect with ratio_schedule const"},
+        {"soflow", "ratio_begin=0.001;ratio_end=0.1", "ratio_end is 0.1, expected at most ratio_begin, 0.001"},
         {"soflow", "ratio_begin=2", "ratio_begin is 2"},
         {"soflow", "ratio_end=0", "ratio_end is 0"},
         {"soflow", "velocity_share=1.5", "velocity_share is 1.5"},

@@ -212,6 +212,9 @@ static cm_status check_shares(const cm_train_settings *s, const cm_train_setting
                 pairs ? "p_mean, p_std, r_mean and r_std have" : "the options ratio_* have");
     if (s->ratio_schedule == CM_RATIO_CONST && s->ratio_begin != d->ratio_begin)
         CM_FAIL(CM_ERR_ARGUMENT, "ratio_begin has no effect with ratio_schedule const");
+    if (s->ratio_schedule != CM_RATIO_CONST && s->ratio_end > s->ratio_begin)
+        CM_FAIL(CM_ERR_ARGUMENT, "ratio_end is %g, expected at most ratio_begin, %g: the times of a pair come closer",
+                s->ratio_end, s->ratio_begin);
     return CM_OK;
 }
 
