@@ -104,9 +104,11 @@ class SongUNet(Base):
         a = noise[:, None] * freqs[None]
         return torch.cat([a.sin(), a.cos()], 1)
 
-    def forward(self, x, noise, second=None):
-        """second: what a network with second_time concat is told of its second time."""
+    def forward(self, x, noise, second=None, labels=None):
+        """second: what a network with second_time concat is told of its second time; labels: one-hot rows, or none."""
         emb = self.embed(noise) if second is None else torch.cat([self.embed(noise), self.embed(second)], 1)
+        if labels is not None:
+            emb = emb + self.linear("map_label", labels * math.sqrt(labels.shape[1]))
         emb = F.silu(F.linear(emb, self.p("map_layer0.weight"), self.p("map_layer0.bias")))
         emb = F.silu(F.linear(emb, self.p("map_layer1.weight"), self.p("map_layer1.bias")))
         skips, levels = [], len(self.mult)
@@ -205,9 +207,10 @@ def Net(config, tensors):
     return {"songunet": SongUNet, "adm": ADM}[config["type"]](config, tensors)
 
 
-def denoise(net, x, sigma):
+def denoise(net, x, sigma, labels=None):
+    more = {} if labels is None else {"labels": labels}
     s = sigma[:, None, None, None]
-    return 0.25 / (s * s + 0.25) * x + s * 0.5 / (s * s + 0.25).sqrt() * net(x / (s * s + 0.25).sqrt(), sigma.log() * net.time)
+    return 0.25 / (s * s + 0.25) * x + s * 0.5 / (s * s + 0.25).sqrt() * net(x / (s * s + 0.25).sqrt(), sigma.log() * net.time, **more)
 
 
 def main():
