@@ -972,6 +972,22 @@ class Training(unittest.TestCase):
                 self.assertEqual(made.returncode, 1)
                 self.assertNotIn(b"Traceback", made.stderr)
                 self.assertIn(b"is no run directory", made.stderr)
+        plan = self.dir.name + "/plan"  # of cm-train --preset auto: its own report stays, and each stage is a run
+        os.makedirs(plan + "/stages/2-mid")
+        shutil.copytree(run, plan + "/stages/1-teacher")
+        for name in ("plan.json", "log.jsonl", "report.html"):
+            with open(plan + "/" + name, "w") as f:
+                f.write("own\n")
+        made = command("report", plan)
+        self.assertEqual(made.returncode, 1)
+        self.assertIn(b"is a plan of several runs", made.stderr)
+        self.assertIn(b"stages/1-teacher", made.stderr)
+        os.remove(plan + "/stages/1-teacher/events.out.tfevents.consistency")
+        self.assertEqual(command("tensorboard", plan).returncode, 0)
+        self.assertEqual(sorted(os.listdir(plan)), ["log.jsonl", "plan.json", "report.html", "stages"])
+        self.assertGreater(os.path.getsize(plan + "/stages/1-teacher/events.out.tfevents.consistency"), 1000)
+        with open(plan + "/report.html") as f:
+            self.assertEqual(f.read(), "own\n")
 
     def test_axes(self):
         from consistency import report

@@ -268,8 +268,20 @@ def run_of_command(doc: Optional[str]) -> str:
     return sys.argv[1]
 
 
+def stages_of(run: str) -> List[str]:
+    """The runs that a plan (cm-train --preset auto) is made of; of a run none."""
+    if not os.path.isfile(os.path.join(run, "plan.json")):
+        return []
+    below = os.path.join(run, "stages")
+    names = sorted(os.listdir(below)) if os.path.isdir(below) else []
+    return [os.path.join(below, name) for name in names if os.path.isfile(os.path.join(below, name, "log.jsonl"))]
+
+
 def main() -> None:
     run = run_of_command(__doc__)
+    if os.path.isfile(os.path.join(run, "plan.json")):
+        raise SystemExit("'%s' is a plan of several runs, which has a report.html of its own; of its stages there can be others: %s" %
+                         (printable(run), ", ".join(map(printable, stages_of(run))) or "none has a log yet"))
     write_whole(os.path.join(run, "report.html"), [page(run).encode("utf-8", "replace")])
 
 

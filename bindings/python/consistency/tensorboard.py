@@ -7,7 +7,7 @@ import os
 import struct
 from typing import Iterator, List, Sequence
 
-from .report import Row, number, read_log, run_of_command, write_whole
+from .report import Row, number, read_log, run_of_command, stages_of, write_whole
 
 
 def _crc_table() -> List[int]:
@@ -75,8 +75,9 @@ def events(rows: Sequence[Row]) -> Iterator[bytes]:
 
 
 def main() -> None:
-    run = run_of_command(__doc__)
-    write_whole(os.path.join(run, "events.out.tfevents.consistency"), (record(e) for e in events(read_log(run))))
+    given = run_of_command(__doc__)
+    for run in stages_of(given) or [given]:  # of a plan each stage, which TensorBoard shows side by side
+        write_whole(os.path.join(run, "events.out.tfevents.consistency"), (record(e) for e in events(read_log(run))))
 
 
 if __name__ == "__main__":
