@@ -87,10 +87,10 @@ SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency
 # --- what there is -------------------------------------------------------------
 
 HEADERS := base model checkpoint sampler edit image dataset trainer run metrics
-BASE_C    := status number hint choice context call options cpus thread pool parallel turns rng torch_rng
+BASE_C    := status number utf8 json hint choice context call options cpus thread pool parallel turns rng torch_rng
 TENSOR_C  := convert finite images
 DNNL_C    := $(or $(DNNL),backend)
-IO_C      := file directory foreign json_text json_tree input tensors foreign_folder recast write_tensors zip_write torch_write folder_writer diffusers diffusers_names diffusers_config diffusers_files diffusers_write nonfinite safetensors pickle pickle_machine pickle_opcodes pickle_symbols zip_directory torch torch_choice torch_data torch_zip torch_legacy torch_modules edm_pickle edm_network msgpack flax flax_tree quoted picture orient jpeg png note zip npy npz
+IO_C      := file directory foreign json_text json_tree input tensors foreign_folder recast write_tensors zip_write torch_write folder_writer diffusers diffusers_names diffusers_config diffusers_files diffusers_write nonfinite safetensors pickle pickle_machine pickle_opcodes pickle_symbols zip_directory torch torch_choice torch_data torch_zip torch_legacy torch_modules edm_pickle edm_network msgpack flax flax_tree quoted picture orient jpeg png note gunzip zip npy npz
 KERNELS_C := dispatch
 CONV_C    := conv winograd winograd_gradient amx few_outputs patches
 ATTENTION_C := attention_f32 attention_amx

@@ -547,6 +547,32 @@ START_TEST(names_are_guessed)
 }
 END_TEST
 
+START_TEST(numbers_are_read)
+{
+    static const struct {
+        const char *text;
+        double value;
+    } good[] = {{"0", 0},       {"-0", 0},       {"12", 12},   {"-1.5", -1.5}, {"1e3", 1000},
+                {"1E+3", 1000}, {"2.5e-1", .25}, {" 7 \n", 7}, {"1e-400", 0},  {"18446744073709551616", 0x1p64}};
+    static const char *const bad[] = {"",    " ",  "-",   "+1",  ".5",  "5.",  "01",    "1e",  "1e+",   "1.e3",
+                                      "0x1", "1a", "1 2", "nan", "inf", "1,5", "1e999", "--1", "1e5.0", "\v1"};
+    char text[500];
+    double v;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        v = -1;
+        ck_assert_msg(cmi_number_read(good[i].text, &v) && v == good[i].value, "'%s' became %g", good[i].text, v);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        v = -1;
+        ck_assert_msg(!cmi_number_read(bad[i], &v) && v == -1, "'%s' became %g", bad[i], v);
+    }
+    for (int length = 399; length <= 400; length++) { /* the longest, and one more */
+        snprintf(text, sizeof text, "0.%0*d1", length - 3, 0);
+        ck_assert_int_eq(cmi_number_read(text, &v), length < 400);
+    }
+}
+END_TEST
+
 START_TEST(numbers_as_people_write_them)
 {
     static const struct {
@@ -612,6 +638,7 @@ Suite *make_suite(void)
     tcase_add_test(t, lists_grow);
     tcase_add_test(t, names_are_guessed);
     tcase_add_test(t, numbers_as_people_write_them);
+    tcase_add_test(t, numbers_are_read);
     suite_add_tcase(s, t);
     return s;
 }

@@ -16,6 +16,7 @@
 
 #include <zlib.h>
 
+#include "base/json.h"
 #include "io/directory.h"
 #include "io/json_tree.h"
 #include "io/safetensors.h"
@@ -455,6 +456,122 @@ START_TEST(bounded_trees)
 }
 END_TEST
 
+/* jansson's memory: request number fail_at is refused, or all from there on. */
+static struct {
+    long seen, fail_at, live;
+    int persistent;
+} tree_memory;
+
+static void *tree_alloc(size_t size)
+{
+    const long n = ++tree_memory.seen;
+    if (tree_memory.fail_at && (tree_memory.persistent ? n >= tree_memory.fail_at : n == tree_memory.fail_at))
+        return NULL;
+    tree_memory.live++;
+    return malloc(size);
+}
+
+static void tree_free(void *p)
+{
+    tree_memory.live -= p != NULL;
+    free(p);
+}
+
+static void refuse_from(long n, int persistent)
+{
+    tree_memory.seen = 0, tree_memory.fail_at = n, tree_memory.persistent = persistent;
+}
+
+/* Without memory a text is still JSON, and what is printed or copied is whole or not there. */
+START_TEST(trees_without_memory)
+{
+    static const char text[] =
+        "{\"name\": \"a \\u00e9 text that is longer than the first buffer\", \"list\": [1, 2.5, "
+        "-3e2, true, null], \"object\": {\"within\": [[], {}]}, \"more\": false}";
+    json_t *whole, *tree;
+    json_set_alloc_funcs(tree_alloc, tree_free);
+    OK(cmi_json_tree("config", text, strlen(text), &whole));
+    char *printed = cmi_json_print(whole, JSON_COMPACT);
+    ck_assert_ptr_nonnull(printed);
+    const long live = tree_memory.live;
+    for (int persistent = 0; persistent < 2; persistent++) {
+        long n = 1;
+        for (cm_status status = CM_ERR_MEMORY; status != CM_OK; n++) {
+            refuse_from(n, persistent);
+            status = cmi_json_tree("config", text, strlen(text), &tree);
+            if (status == CM_OK) ck_assert(json_equal(tree, whole));
+            else FAILS(status, CM_ERR_MEMORY, "out of memory: the JSON of config");
+            if (status == CM_OK) json_decref(tree);
+            ck_assert_int_eq(tree_memory.live, live);
+        }
+        ck_assert_int_gt(n, 20);
+        for (int done = 0; !done; n++) {
+            refuse_from(n % 200 + 1, persistent);
+            json_t *copy = cmi_json_copy(whole);
+            char *again = cmi_json_print(whole, JSON_COMPACT);
+            ck_assert(!copy || json_equal(copy, whole));
+            ck_assert(!again || strcmp(again, printed) == 0);
+            done = n > 400;
+            json_decref(copy);
+            free(again);
+            ck_assert_int_eq(tree_memory.live, live);
+        }
+    }
+    refuse_from(0, 0);
+    json_decref(whole);
+    free(printed);
+    json_set_alloc_funcs(malloc, free);
+}
+END_TEST
+
+/* What is JSON, and what a tree's numbers may be. */
+START_TEST(trees_of_texts)
+{
+    static const struct {
+        const char *text, *word; /* NULL: it is read */
+    } rows[] = {{"[0, -0, 1e2, 1.5E-3, 9223372036854775807, -9223372036854775808]", NULL},
+                {" { } ", NULL},
+                {"[\"\\ud83d\\ude00\"]", NULL},
+                {"[9223372036854775808]", "too large"},
+                {"[1e999]", "too large"},
+                {"[01]", "expected"},
+                {"[1.]", "digit"},
+                {"[.5]", "value"},
+                {"[+1]", "value"},
+                {"[1e]", "digit"},
+                {"[nul]", "value"},
+                {"[tru]", "value"},
+                {"[NaN]", "value"},
+                {"[Infinity]", "value"},
+                {"1", "expected"},
+                {"\"a\"", "expected"},
+                {"", "expected"},
+                {"[1,]", "value"},
+                {"[1 2]", "']'"},
+                {"[", "value"},
+                {"{\"a\"}", "':'"},
+                {"{\"a\":1,}", "string"},
+                {"{\"a\":1,\"a\":2}", "twice"},
+                {"{\"a\":1]", "'}'"},
+                {"[1]]", "follows"},
+                {"[\"\\ud83d\"]", "surrogate"},
+                {"[\"\\u0000\"]", "NUL"},
+                {"[\"\xff\"]", "UTF-8"},
+                {"[\"\t\"]", "control"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        json_t *tree = NULL;
+        const cm_status status = cmi_json_tree("config", rows[i].text, strlen(rows[i].text), &tree);
+        if (!rows[i].word) ck_assert_msg(status == CM_OK && tree, "%s: %s", rows[i].text, cm_last_message());
+        else {
+            ck_assert_msg(status == CM_ERR_FORMAT && strstr(cm_last_message(), rows[i].word), "%s: %s", rows[i].text,
+                          cm_last_message());
+            ck_assert_ptr_null(tree);
+        }
+        json_decref(tree);
+    }
+}
+END_TEST
+
 /* Every way to the bytes gives the same, and copies do not mind what becomes of the file. */
 START_TEST(safetensors_without_mapping)
 {
@@ -526,6 +643,8 @@ Suite *make_suite(void)
     tcase_add_test(t, safetensors_refusals);
     tcase_add_test(t, large_headers);
     tcase_add_test(t, bounded_trees);
+    tcase_add_test(t, trees_without_memory);
+    tcase_add_test(t, trees_of_texts);
     tcase_add_test(t, safetensors_without_mapping);
     tcase_add_test(t, finite_values);
     suite_add_tcase(s, t);

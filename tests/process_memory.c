@@ -5,8 +5,10 @@
  *   limits   what is alive at a time stays within a bound, from nothing to what is needed: as it is for a process
  * under `ulimit -v`
  *
- * Each case runs in a child.  None may crash or go on for ever; the call succeeds or returns a status, and when there
- * is memory again the same call succeeds.  POINTS of each kind for an operation, by chance (0: all). */
+ * Each case runs in a child.  None may crash or go on for ever; the call succeeds or says MEMORY, and when there
+ * is memory again the same call succeeds.  Where a library below says something else of a file than that it had no
+ * memory (libzip: "not a zip archive"), another status is counted and told.  POINTS of each kind for an operation, by
+ * chance (0: all). */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -131,6 +131,7 @@ $(BUILD)/tests/dlopen: tests/dlopen.c
 
 check-scripts: all $(BUILD)/tests/make_weights $(BUILD)/tests/info_files $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/make_model $(BUILD)/tests/train_program $(BUILD)/tests/dlopen $(BUILD)/tests/exit_program $(BUILD)/tests/threads_program $(BUILD)/tests/catalogue_program
 	@sh tests/layers.sh
+	@$(PYTHON) tests/operations_covered.py
 	@sh tests/format.sh
 	@$(PYTHON) tests/docs.py $(BUILD)
 	@CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/published.py

@@ -4,6 +4,7 @@
 
 #include <consistency/trainer.h>
 
+#include "base/json.h"
 #include "base/options.h"
 #include "io/json_tree.h"
 #include "diffusion/model.h"
@@ -103,9 +104,9 @@ static char *exact_text(const json_t *object)
     enum { FEW = 15, ALL = 17 };
     for (size_t digits = FEW;; digits++) {
         json_t *again = NULL;
-        char *text = json_dumps(object, JSON_INDENT(1) | JSON_REAL_PRECISION(digits));
+        char *text = cmi_json_print(object, JSON_INDENT(1) | JSON_REAL_PRECISION(digits));
         if (!text || digits == ALL) return text;
-        const int same = (again = json_loads(text, 0, NULL)) && json_equal(object, again);
+        const int same = cmi_json_tree("options", text, strlen(text), &again) == CM_OK && json_equal(object, again);
         json_decref(again);
         if (same) return text;
         free(text);

@@ -15,20 +15,25 @@ typedef struct {
     int n;
 } state;
 
-static int batch_path(const char *folder, int k, char *out, size_t size)
+static cm_status find_batch(const char *folder, int k, char *out, size_t size, int *found)
 {
-    return (size_t)snprintf(out, size, "%s/data_batch_%d.bin", folder, k + 1) < size &&
-           cmi_path_kind(out) == CM_PATH_FILE;
+    cm_path_kind kind;
+    *found = 0;
+    if ((size_t)snprintf(out, size, "%s/data_batch_%d.bin", folder, k + 1) >= size) return CM_OK;
+    CM_TRY(cmi_path_look(out, &kind));
+    *found = kind == CM_PATH_FILE;
+    return CM_OK;
 }
 
-static int recognise(const char *path)
+static cm_status recognise(cm_context *context, const char *path, cm_path_kind kind, int *is)
 {
+    (void)context;
     char file[4096];
-    size_t n = strlen(path);
-    for (int k = 0; k < MAX_BATCHES && cmi_path_kind(path) == CM_PATH_DIRECTORY; k++)
-        if (batch_path(path, k, file, sizeof file)) return 1;
-    if (cmi_path_kind(path) == CM_PATH_DIRECTORY) return 0;
-    return n > 4 && strcasecmp(path + n - 4, ".bin") == 0;
+    const size_t n = strlen(path);
+    *is = kind == CM_PATH_FILE && n > 4 && strcasecmp(path + n - 4, ".bin") == 0;
+    for (int k = 0; k < MAX_BATCHES && kind == CM_PATH_DIRECTORY && !*is; k++)
+        CM_TRY(find_batch(path, k, file, sizeof file, is));
+    return CM_OK;
 }
 
 static cm_status open_batch(cm_source *s, const char *path)
@@ -60,8 +65,9 @@ static cm_status open_batches(cm_source *s, const char *folder)
     state *st = s->state;
     char file[4096], missing[64] = "";
     size_t used = 0;
-    for (int k = 0; k < MAX_BATCHES; k++) {
-        if (batch_path(folder, k, file, sizeof file)) CM_TRY(open_batch(s, file));
+    for (int k = 0, found; k < MAX_BATCHES; k++) {
+        CM_TRY(find_batch(folder, k, file, sizeof file, &found));
+        if (found) CM_TRY(open_batch(s, file));
         else used += (size_t)snprintf(missing + used, sizeof missing - used, "%s%d", used ? ", " : "", k + 1);
     }
     if (used)
@@ -76,11 +82,10 @@ static cm_status open_cifar(cm_source *s, const char *path)
     state *st = cmi_calloc(s->context, 1, sizeof *st);
     if (!st) return CM_ERR_MEMORY;
     s->state = st;
-    if (cmi_path_kind(path) == CM_PATH_FILE) {
-        CM_TRY(open_batch(s, path));
-    } else {
-        CM_TRY(open_batches(s, path));
-    }
+    cm_path_kind kind;
+    CM_TRY(cmi_path_look(path, &kind));
+    if (kind == CM_PATH_FILE) CM_TRY(open_batch(s, path));
+    else CM_TRY(open_batches(s, path));
     for (int k = 0; k < st->n; k++) s->count += st->records[k];
     s->bytes = (uint64_t)s->count * RECORD;
     s->raw = 1;

@@ -18,9 +18,12 @@ typedef struct {
     char *root;
 } state;
 
-static int recognise(const char *path)
+static cm_status recognise(cm_context *context, const char *path, cm_path_kind kind, int *is)
 {
-    return cmi_path_kind(path) == CM_PATH_DIRECTORY;
+    (void)context;
+    (void)path;
+    *is = kind == CM_PATH_DIRECTORY;
+    return CM_OK;
 }
 
 /* --- what was seen -------------------------------------------------------------------- */

@@ -1,17 +1,15 @@
 /* idx.c - MNIST's format, each file gzip or plain: images 0x803 [n, rows, columns],
  * labels 0x801 [n] in the file whose name has "labels" for "images" and "idx1" for
  * "idx3".  28 x 28 is padded to 32 x 32 with black. */
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include <zlib.h>
-
 #include "data/names.h"
 #include "data/source.h"
 #include "io/directory.h"
+#include "io/gunzip.h"
 
 /* --- names ------------------------------------------------------------------------------ */
 
@@ -44,73 +42,73 @@ static int rank_of(const char *name)
 }
 
 typedef struct {
+    char folder[MAX_PATH];               /* that is looked through            */
     char path[MAX_PATH], name[MAX_NAME]; /* the best so far; name "" for none */
     char other[MAX_NAME];                /* another set, as good              */
     int rank;
 } choice;
 
-static void consider(choice *c, const char *folder, const char *name)
+/* FOLDER/NAME in path; *is 0 where it is too long or no file. */
+static cm_status file_in(const char *folder, const char *name, char path[MAX_PATH], int *is)
 {
+    cm_path_kind kind;
+    *is = (size_t)snprintf(path, MAX_PATH, "%s/%s", folder, name) < MAX_PATH;
+    if (!*is) return CM_OK;
+    CM_TRY(cmi_path_look(path, &kind));
+    *is = kind == CM_PATH_FILE;
+    return CM_OK;
+}
+
+static cm_status consider(void *user, const char *name)
+{
+    choice *c = user;
     char path[MAX_PATH], mine[MAX_NAME], best[MAX_NAME] = "";
-    int rank = rank_of(name);
-    if (rank < 0 || (size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path ||
-        cmi_path_kind(path) != CM_PATH_FILE)
-        return;
+    int rank = rank_of(name), is;
+    if (rank < 0) return CM_OK;
+    CM_TRY(file_in(c->folder, name, path, &is));
+    if (!is) return CM_OK;
     (void)plain_name(name, mine);
     if (c->name[0]) (void)plain_name(c->name, best);
     int same = strcmp(mine, best) == 0, better = !c->name[0] || rank < c->rank || (same && !is_packed(name));
     if (c->name[0] && rank == c->rank && !same) (void)snprintf(c->other, sizeof c->other, "%s", name);
-    if (!better) return;
+    if (!better) return CM_OK;
     if (!same && rank < c->rank) c->other[0] = '\0';
     (void)snprintf(c->path, sizeof c->path, "%s", path);
     (void)snprintf(c->name, sizeof c->name, "%s", name);
     c->rank = rank;
+    return CM_OK;
 }
 
-/* Calls for every name in a folder; nothing when it cannot be listed. */
-static void each_name(const char *folder, void (*call)(void *user, const char *folder, const char *name), void *user)
+/* The images of a folder, as torchvision puts them too; path "" when there are none. */
+static cm_status find(const char *path, choice *out)
 {
-    const struct dirent *entry;
-    DIR *directory = opendir(folder);
-    while (directory && (entry = readdir(directory)) != NULL) call(user, folder, entry->d_name);
-    if (directory) (void)closedir(directory);
-}
-
-static void consider_entry(void *user, const char *folder, const char *name)
-{
-    consider(user, folder, name);
-}
-
-/* The images of a path; 0 when there are none. */
-static int find(const char *path, choice *out)
-{
-    static const char *const below[] = {"", "/raw", "/MNIST/raw"}; /* as torchvision puts them */
+    static const char *const below[] = {"", "/raw", "/MNIST/raw"};
     memset(out, 0, sizeof *out);
-    if (cmi_path_kind(path) == CM_PATH_FILE)
-        return (size_t)snprintf(out->path, sizeof out->path, "%s", path) < sizeof out->path;
     for (size_t i = 0; i < sizeof below / sizeof *below && !out->name[0]; i++) {
-        char folder[MAX_PATH];
-        if ((size_t)snprintf(folder, sizeof folder, "%s%s", path, below[i]) < sizeof folder)
-            each_name(folder, consider_entry, out);
+        cm_path_kind kind;
+        if ((size_t)snprintf(out->folder, sizeof out->folder, "%s%s", path, below[i]) >= sizeof out->folder) continue;
+        CM_TRY(cmi_path_look(out->folder, &kind));
+        if (kind == CM_PATH_DIRECTORY) CM_TRY(cmi_directory_each(out->folder, consider, out));
     }
-    return out->name[0] != '\0';
+    return CM_OK;
 }
 
 typedef struct {
-    char wanted[MAX_NAME];
+    char folder[MAX_PATH], wanted[MAX_NAME];
     char path[MAX_PATH]; /* "" for none */
     int packed;          /* as the images are */
 } labels_search;
 
-static void consider_labels(void *user, const char *folder, const char *name)
+static cm_status consider_labels(void *user, const char *name)
 {
     labels_search *l = user;
     char path[MAX_PATH], plain[MAX_NAME];
+    int is;
     if (!plain_name(name, plain) || strcmp(plain, l->wanted) != 0 || (l->path[0] && is_packed(name) != l->packed))
-        return;
-    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) < sizeof path &&
-        cmi_path_kind(path) == CM_PATH_FILE)
-        (void)snprintf(l->path, sizeof l->path, "%s", path);
+        return CM_OK;
+    CM_TRY(file_in(l->folder, name, path, &is));
+    if (is) (void)snprintf(l->path, sizeof l->path, "%s", path);
+    return CM_OK;
 }
 
 typedef struct {
@@ -121,20 +119,21 @@ typedef struct {
 } state;
 
 /* "images" becomes "labels", "idx3" "idx1": the file of that name, dots and .gz aside. */
-static void find_labels(const char *images, labels_search *out)
+static cm_status find_labels(const char *images, labels_search *out)
 {
-    char plain[MAX_NAME], folder[MAX_PATH] = ".";
+    char plain[MAX_NAME];
     const char *slash = strrchr(images, '/'), *base = slash ? slash + 1 : images;
     memset(out, 0, sizeof *out);
-    if (!plain_name(base, plain)) return;
+    if (!plain_name(base, plain)) return CM_OK;
     char *at = strstr(plain, "images"), *rank = strstr(plain, "idx3");
-    if (!at) return;
+    if (!at) return CM_OK;
     memcpy(at, "labels", 6);
     if (rank) rank[3] = '1';
     (void)snprintf(out->wanted, sizeof out->wanted, "%s", plain);
     out->packed = is_packed(base);
-    if (slash) (void)snprintf(folder, sizeof folder, "%.*s", slash > images ? (int)(slash - images) : 1, images);
-    each_name(folder, consider_labels, out);
+    if (!slash) strcpy(out->folder, ".");
+    else (void)snprintf(out->folder, sizeof out->folder, "%.*s", slash > images ? (int)(slash - images) : 1, images);
+    return cmi_directory_each(out->folder, consider_labels, out);
 }
 
 /* --- reading ------------------------------------------------------------------------------ */
@@ -144,68 +143,77 @@ static uint32_t word(const unsigned char *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-/* A file by its content or its name, a folder by the names in it. */
-static int recognise(const char *path)
+static cm_status begins_as_idx(cm_context *context, const char *path, int *is)
 {
-    choice found;
+    cm_gunzip *file;
     unsigned char head[4];
-    if (!find(path, &found)) return 0;
-    const char *slash = strrchr(path, '/');
-    if (found.name[0] || rank_of(slash ? slash + 1 : path) >= 0) return 1;
-    gzFile gz = gzopen(found.path, "rb");
-    if (!gz) return 0;
-    int idx = gzread(gz, head, 4) == 4 && (word(head) == 0x803 || word(head) == 0x801);
-    (void)gzclose(gz);
-    return idx;
+    size_t got;
+    CM_TRY(cmi_gunzip_open(context, path, &file));
+    const cm_status status = cmi_gunzip_read(file, head, 4, &got);
+    *is = status == CM_OK && got == 4 && (word(head) == 0x803 || word(head) == 0x801);
+    cmi_gunzip_close(file);
+    return status;
 }
 
-/* Why a read gave nothing. */
-static cm_status read_failed(gzFile gz, const char *path, uint64_t at, uint64_t bytes)
+/* A file by its content or its name, a folder by the names in it. */
+static cm_status recognise(cm_context *context, const char *path, cm_path_kind kind, int *is)
 {
-    int code;
-    (void)gzerror(gz, &code);
-    if (code == Z_ERRNO) return cmi_file_fail("read", path);
-    if (code == Z_MEM_ERROR) CM_FAIL(CM_ERR_MEMORY, "out of memory: %s", path);
-    CM_FAIL(CM_ERR_FORMAT, "%s: truncated or damaged after %llu of %llu bytes", path, (unsigned long long)at,
-            (unsigned long long)bytes);
+    choice found;
+    const char *slash = strrchr(path, '/');
+    *is = kind == CM_PATH_FILE && rank_of(slash ? slash + 1 : path) >= 0;
+    if (kind == CM_PATH_FILE && !*is) return begins_as_idx(context, path, is);
+    if (kind != CM_PATH_DIRECTORY) return CM_OK;
+    CM_TRY(find(path, &found));
+    *is = found.name[0] != '\0';
+    return CM_OK;
+}
+
+/* Sizes behind the magic number; *bytes: their product. */
+static cm_status read_dims(cm_gunzip *file, const char *path, uint32_t magic, uint32_t dims[3], uint64_t *bytes)
+{
+    unsigned char head[16];
+    const size_t ranks = magic == 0x803 ? 3 : 1;
+    size_t got;
+    CM_TRY(cmi_gunzip_read(file, head, 4 + 4 * ranks, &got));
+    if (!cmi_gunzip_is_packed(file) && (got < 4 || word(head) >> 16 != 0))
+        CM_TRY(cmi_source_refuse_foreign(path, "an idx file"));
+    if (got != 4 + 4 * ranks || word(head) != magic)
+        CM_FAIL(CM_ERR_FORMAT, "%s: not an idx file of %s", path, magic == 0x803 ? "images" : "labels");
+    *bytes = 1;
+    for (size_t i = 0; i < ranks; i++) {
+        dims[i] = word(head + 4 + 4 * i);
+        if (dims[i] > (i ? 65535u : 1u << 30)) CM_FAIL(CM_ERR_LIMIT, "%s: dimension %zu is %u", path, i, dims[i]);
+        *bytes *= dims[i];
+    }
+    /* Deflate makes at most 1032 bytes of one. */
+    const size_t size = cmi_gunzip_file_size(file);
+    if (*bytes > (uint64_t)size * 1032 + 1024)
+        CM_FAIL(CM_ERR_FORMAT, "%s: %zu bytes cannot hold the %llu it claims", path, size,
+                (unsigned long long)*bytes);
+    return CM_OK;
+}
+
+static cm_status read_values(cm_gunzip *file, const char *path, unsigned char *out, size_t bytes)
+{
+    unsigned char more;
+    size_t got;
+    CM_TRY(cmi_gunzip_read(file, out, bytes, &got));
+    if (got != bytes) CM_FAIL(CM_ERR_FORMAT, "%s: truncated or damaged after %zu of %zu bytes", path, got, bytes);
+    CM_TRY(cmi_gunzip_read(file, &more, 1, &got));
+    if (got) CM_FAIL(CM_ERR_FORMAT, "%s: bytes after the end", path);
+    return CM_OK;
 }
 
 /* The whole of a file that says it holds count x rows x columns bytes. */
 static cm_status read_idx(cm_source *s, const char *path, uint32_t magic, uint32_t dims[3], unsigned char **out)
 {
-    unsigned char head[16];
-    cm_file_reader file;
-    int ranks = magic == 0x803 ? 3 : 1, got;
-    uint64_t bytes = 1;
-    CM_TRY(cmi_file_reader_open(s->context, path, &file));
-    size_t size = file.size;
-    cmi_file_reader_close(&file);
-    gzFile gz = gzopen(path, "rb");
-    if (!gz) return cmi_file_fail("open", path);
-    cm_status status = CM_OK;
-    got = gzread(gz, head, (unsigned)(4 + 4 * ranks));
-    if (gzdirect(gz) && (got < 4 || word(head) >> 16 != 0)) status = cmi_source_refuse_foreign(path, "an idx file");
-    if (status == CM_OK && (got != 4 + 4 * ranks || word(head) != magic))
-        status = cmi_fail(CM_ERR_FORMAT, "%s: not an idx file of %s", path, magic == 0x803 ? "images" : "labels");
-    for (int i = 0; i < ranks && status == CM_OK; i++) {
-        dims[i] = word(head + 4 + 4 * i);
-        if (dims[i] > (i ? 65535u : 1u << 30))
-            status = cmi_fail(CM_ERR_LIMIT, "%s: dimension %d is %u", path, i, dims[i]);
-        bytes *= dims[i];
-    }
-    /* Deflate makes at most 1032 bytes of one. */
-    if (status == CM_OK && bytes > (uint64_t)size * 1032 + 1024)
-        status = cmi_fail(CM_ERR_FORMAT, "%s: %zu bytes cannot hold the %llu it claims", path, size,
-                          (unsigned long long)bytes);
+    cm_gunzip *file;
+    uint64_t bytes = 0;
+    CM_TRY(cmi_gunzip_open(s->context, path, &file));
+    cm_status status = read_dims(file, path, magic, dims, &bytes);
     if (status == CM_OK && !(*out = cmi_malloc(s->context, (size_t)bytes, 1))) status = CM_ERR_MEMORY;
-    for (uint64_t at = 0; status == CM_OK && at < bytes; at += (uint64_t)got) {
-        uint64_t left = bytes - at;
-        got = gzread(gz, *out + at, (unsigned)(left < (1u << 30) ? left : 1u << 30));
-        if (got <= 0) status = read_failed(gz, path, at, bytes);
-    }
-    if (status == CM_OK && gzread(gz, head, 1) != 0)
-        status = cmi_fail(CM_ERR_FORMAT, "%s: bytes after the end", path);
-    (void)gzclose(gz);
+    if (status == CM_OK) status = read_values(file, path, *out, (size_t)bytes);
+    cmi_gunzip_close(file);
     return status;
 }
 
@@ -215,7 +223,7 @@ static cm_status read_labels(cm_source *s, const char *images)
     const char *path = found->path;
     uint32_t dims[3];
     unsigned char *labels = NULL;
-    find_labels(images, found);
+    CM_TRY(find_labels(images, found));
     if (!path[0]) {
         cmi_log(s->context, CM_LOG_WARNING, "%s: no classes, since there is no labels file beside it%s%s%s", images,
                 found->wanted[0] ? " ('" : "", found->wanted, found->wanted[0] ? "')" : "");
@@ -238,7 +246,11 @@ static cm_status open_idx(cm_source *s, const char *path)
     if (!st) return CM_ERR_MEMORY;
     s->state = st;
     const char *file = st->images.path;
-    if (!find(path, &st->images)) CM_FAIL(CM_ERR_IO, "'%s' has gone", path);
+    cm_path_kind kind;
+    CM_TRY(cmi_path_look(path, &kind));
+    if (kind == CM_PATH_DIRECTORY) CM_TRY(find(path, &st->images));
+    else if (strlen(path) < MAX_PATH) strcpy(st->images.path, path);
+    if (!file[0]) CM_FAIL(CM_ERR_IO, "'%s' has gone", path);
     if (st->images.other[0])
         CM_FAIL(CM_ERR_ARGUMENT, "'%s' holds several sets, such as '%s' and '%s': name one of the files", path,
                 st->images.name, st->images.other);

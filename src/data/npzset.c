@@ -12,10 +12,12 @@ typedef struct {
     cm_npy images;
 } state;
 
-static int recognise(const char *path)
+static cm_status recognise(cm_context *context, const char *path, cm_path_kind kind, int *is)
 {
-    size_t n = strlen(path);
-    return n > 4 && strcasecmp(path + n - 4, ".npz") == 0 && cmi_path_kind(path) == CM_PATH_FILE;
+    (void)context;
+    const size_t n = strlen(path);
+    *is = n > 4 && strcasecmp(path + n - 4, ".npz") == 0 && kind == CM_PATH_FILE;
+    return CM_OK;
 }
 
 /* The last entry of that name, or *bytes NULL when there is none. */
@@ -74,10 +76,12 @@ static cm_status read_images(cm_source *s, cm_zip *zip, const char *path)
 static cm_status open_npz(cm_source *s, const char *path)
 {
     cm_zip *zip;
+    int is_zip;
     state *st = cmi_calloc(s->context, 1, sizeof *st);
     if (!st) return CM_ERR_MEMORY;
     s->state = st;
-    if (!cmi_zip_is(path)) CM_TRY(cmi_source_refuse_foreign(path, "an .npz file"));
+    CM_TRY(cmi_zip_is(path, &is_zip));
+    if (!is_zip) CM_TRY(cmi_source_refuse_foreign(path, "an .npz file"));
     CM_TRY(cmi_zip_open(s->context, path, &zip));
     cm_status status = read_images(s, zip, path);
     if (status == CM_OK) status = read_labels(s, zip, path);

@@ -12,7 +12,9 @@ static const cm_source_kind *const kinds[] = {&cmi_source_cifar, &cmi_source_idx
 cm_status cmi_source_refuse_foreign(const char *path, const char *expected)
 {
     unsigned char first[4096];
-    const cm_foreign *kind = cmi_foreign_kind(first, cmi_file_peek(path, first, sizeof first));
+    size_t n;
+    CM_TRY(cmi_file_peek(path, first, sizeof first, &n));
+    const cm_foreign *kind = cmi_foreign_kind(first, n);
     if (kind) CM_FAIL(CM_ERR_FORMAT, "%s: not %s but %s", path, expected, kind->what);
     return CM_OK;
 }
@@ -23,15 +25,18 @@ cm_status cmi_source_open(cm_context *context, const char *path, cm_source **out
         "a data set known here (a folder of JPEG or PNG files, .tar, .zip, .npz, CIFAR-10's "
         "binary version or MNIST idx)";
     const cm_source_kind *kind = NULL;
+    cm_path_kind path_kind;
+    int is = 0;
     *out = NULL;
-    if (cmi_path_kind(path) != CM_PATH_DIRECTORY) {
+    CM_TRY(cmi_path_look(path, &path_kind));
+    if (path_kind != CM_PATH_DIRECTORY) {
         cm_file_reader probe; /* for its message: missing, a pipe, not permitted, no descriptor left */
         CM_TRY(cmi_file_reader_open(context, path, &probe));
         cmi_file_reader_close(&probe);
     }
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds && !kind; i++)
-        if (kinds[i]->recognise(path)) kind = kinds[i];
-    if (!kind) {
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds && !is; i++)
+        CM_TRY((kind = kinds[i])->recognise(context, path, path_kind, &is));
+    if (!is) {
         CM_TRY(cmi_source_refuse_foreign(path, known));
         CM_FAIL(CM_ERR_FORMAT, "'%s' is not %s", path, known);
     }

@@ -7,6 +7,7 @@
 
 #include <consistency/dataset.h>
 
+#include "io/directory.h"
 #include "io/picture.h"
 
 typedef struct cm_source cm_source;
@@ -16,8 +17,8 @@ enum { CM_SOURCE_JSON = 256 << 20 };
 
 typedef struct cm_source_kind {
     const char *name;
-    /* 1 when the path is of this kind (looked at in order). */
-    int (*recognise)(const char *path);
+    /* *is becomes 1 when the path, a folder or a regular file, is of this kind (looked at in order). */
+    cm_status (*recognise)(cm_context *context, const char *path, cm_path_kind kind, int *is);
     /* Sets count, labels where the container has them, names, state. */
     cm_status (*open)(cm_source *source, const char *path);
     void (*close)(cm_source *source);

@@ -71,12 +71,17 @@ static void ustar_name(const unsigned char *h, char *name)
     name[at + n] = '\0';
 }
 
-static int recognise(const char *path)
+static cm_status recognise(cm_context *context, const char *path, cm_path_kind kind, int *is)
 {
+    (void)context;
     unsigned char first[BLOCK];
-    if (cmi_path_kind(path) != CM_PATH_FILE || cmi_file_peek(path, first, BLOCK) != BLOCK) return 0;
+    size_t n;
+    *is = 0;
+    if (kind != CM_PATH_FILE) return CM_OK;
+    CM_TRY(cmi_file_peek(path, first, BLOCK, &n));
     /* the oldest tars have no mark, only the sum */
-    return memcmp(first + 257, "ustar", 5) == 0 || (first[0] && checksum_fits(first));
+    *is = n == BLOCK && (memcmp(first + 257, "ustar", 5) == 0 || (first[0] && checksum_fits(first)));
+    return CM_OK;
 }
 
 /* What stands before a member and belongs to it. */

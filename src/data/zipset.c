@@ -10,11 +10,12 @@ typedef struct {
     cm_zip *zip;
 } state;
 
-static int recognise(const char *path)
+static cm_status recognise(cm_context *context, const char *path, cm_path_kind kind, int *is)
 {
-    size_t n = strlen(path);
-    return cmi_path_kind(path) == CM_PATH_FILE && !(n > 4 && strcasecmp(path + n - 4, ".npz") == 0) &&
-           cmi_zip_is(path);
+    (void)context;
+    const size_t n = strlen(path);
+    *is = kind == CM_PATH_FILE && !(n > 4 && strcasecmp(path + n - 4, ".npz") == 0);
+    return *is ? cmi_zip_is(path, is) : CM_OK;
 }
 
 static cm_status read_head(void *user, const char *path, uint64_t location, unsigned char *out, size_t n, size_t *got)

@@ -6,13 +6,14 @@
 #include <string.h>
 
 #include "base/hint.h"
+#include "base/utf8.h"
 
 json_t *cmi_class_json(cm_context *context, const char *bytes)
 {
-    json_t *name = json_string(bytes);
-    if (name) return name;
-    /* JSON holds UTF-8: bytes that are not are taken for Latin-1. */
+    json_t *name = NULL;
     size_t n = strlen(bytes), at = 0;
+    if (cmi_is_utf8(bytes, n)) return json_string(bytes);
+    /* JSON holds UTF-8: bytes that are not are taken for Latin-1. */
     char *text = cmi_malloc(context, 2 * n + 1, 1);
     for (size_t i = 0; text && i < n; i++) {
         unsigned char c = (unsigned char)bytes[i];

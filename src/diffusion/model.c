@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "diffusion/classes.h"
 #include "diffusion/denoiser.h"
 #include "nets/fold.h"
@@ -81,7 +82,7 @@ static cm_status check_times(const cm_model *m)
 
 cm_status cmi_model_keep_config(cm_model *m)
 {
-    char *text = json_dumps(m->file.config, JSON_COMPACT);
+    char *text = cmi_json_print(m->file.config, JSON_COMPACT);
     if (!text) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     m->config_text = cmi_strdup(m->context, text);
     free(text);
@@ -157,7 +158,7 @@ static cm_status fill_block(cm_model *m, uint64_t seed, const float *values)
 
 static cm_status make_parts(cm_model *m, const json_t *config, uint64_t seed, const float *values)
 {
-    m->file.config = json_deep_copy(config);
+    m->file.config = cmi_json_copy(config);
     if (!m->file.config) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     CM_TRY(cmi_model_configure(m));
     CM_TRY(fill_block(m, seed, values));
@@ -192,7 +193,7 @@ cm_status cmi_model_parameters(cm_context *context, const json_t *config, uint64
 {
     cm_model *m;
     CM_TRY(cmi_model_new(context, &m));
-    m->file.config = json_deep_copy(config);
+    m->file.config = cmi_json_copy(config);
     cm_status status =
         m->file.config ? cmi_model_configure(m) : cmi_fail(CM_ERR_MEMORY, "out of memory: configuration");
     *out = 0;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "io/diffusers_config.h"
 #include "io/diffusers_files.h"
 #include "io/directory.h"
@@ -82,7 +83,7 @@ static cm_status read_config(const cm_tensors *t, const char *unet)
 
 static cm_status add_json(cm_tensors *t, const char *key, const json_t *value, char **text)
 {
-    *text = json_dumps(value, JSON_COMPACT);
+    *text = cmi_json_print(value, JSON_COMPACT);
     if (!*text) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     return cmi_tensors_add_metadata(t, key, *text);
 }
@@ -282,18 +283,23 @@ static cm_status open_unet(cm_tensors *t, const char *unet)
 }
 
 /* Without memory of the context: recognising cannot say that there is none. */
-static int has_file(const cm_input *in, const char *name)
+static cm_status look_for(const cm_input *in, const char *name, int *found)
 {
     char path[4096];
-    int n = snprintf(path, sizeof path, "%s/%s", in->name, name);
-    return n > 0 && (size_t)n < sizeof path && cmi_path_kind(path) == CM_PATH_FILE;
+    cm_path_kind kind;
+    const int n = snprintf(path, sizeof path, "%s/%s", in->name, name);
+    *found = n > 0 && (size_t)n < sizeof path;
+    if (!*found) return CM_OK;
+    CM_TRY(cmi_path_look(path, &kind));
+    *found = kind == CM_PATH_FILE;
+    return CM_OK;
 }
 
 static cm_status open_tensors(cm_tensors *t)
 {
     state *s = t->state = cmi_calloc(t->context, 1, sizeof *s);
     if (!s) return CM_ERR_MEMORY;
-    s->is_pipeline = has_file(&t->input, CM_DIFFUSERS_INDEX);
+    CM_TRY(look_for(&t->input, CM_DIFFUSERS_INDEX, &s->is_pipeline));
     if (!s->is_pipeline) return open_unet(t, t->input.name);
     char *unet = cmi_path_join(t->context, t->input.name, CM_DIFFUSERS_UNET);
     if (!unet) return CM_ERR_MEMORY;
@@ -306,7 +312,12 @@ static int recognise(const cm_input *in, const unsigned char *first, size_t n)
 {
     (void)first;
     (void)n;
-    return in->is_folder && (has_file(in, CM_DIFFUSERS_INDEX) || has_file(in, CM_DIFFUSERS_CONFIG));
+    if (!in->is_folder) return 0;
+    /* What cannot be looked at may be one: opening it says why not. */
+    static const char *const names[] = {CM_DIFFUSERS_INDEX, CM_DIFFUSERS_CONFIG};
+    for (int i = 0, found; i < 2; i++)
+        if (look_for(in, names[i], &found) != CM_OK || found) return 1;
+    return 0;
 }
 
 static cm_status read_joined(const cm_tensor *tensor, void *out)

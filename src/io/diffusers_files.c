@@ -55,9 +55,12 @@ static cm_status find_weights(cm_context *context, const char *folder, const cha
         name_of(&candidates[i], variant, name);
         char *path = cmi_path_join(context, folder, name);
         if (!path) return CM_ERR_MEMORY;
-        *found = cmi_path_kind(path) == CM_PATH_FILE;
+        cm_path_kind kind;
+        const cm_status status = cmi_path_look(path, &kind);
+        *found = status == CM_OK && kind == CM_PATH_FILE;
         *is_index = candidates[i].is_index;
         cmi_free(context, path);
+        if (status != CM_OK) return status;
     }
     return CM_OK;
 }

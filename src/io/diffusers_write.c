@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "io/diffusers_config.h"
 #include "io/diffusers_files.h"
 #include "io/folder_writer.h"
@@ -151,7 +152,7 @@ static cm_status write_text(const job *j, const char *folder, const char *name, 
 
 static cm_status write_json(const job *j, const char *folder, const char *name, const json_t *value)
 {
-    char *text = value ? json_dumps(value, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
+    char *text = value ? cmi_json_print(value, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
     if (!text) CM_FAIL(CM_ERR_MEMORY, "out of memory: %s", name);
     cm_status status = write_text(j, folder, name, text);
     free(text);

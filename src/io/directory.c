@@ -31,12 +31,6 @@ static cm_path_kind kind_of(const struct stat *st)
     return S_ISDIR(st->st_mode) ? CM_PATH_DIRECTORY : S_ISREG(st->st_mode) ? CM_PATH_FILE : CM_PATH_OTHER;
 }
 
-cm_path_kind cmi_path_kind(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 ? kind_of(&st) : CM_PATH_MISSING;
-}
-
 cm_status cmi_path_look(const char *path, cm_path_kind *kind)
 {
     struct stat st;
@@ -103,19 +97,29 @@ void cmi_names_free(cm_names *names)
     memset(names, 0, sizeof *names);
 }
 
-cm_status cmi_directory_list(cm_context *context, const char *path, cm_names *out)
+cm_status cmi_directory_each(const char *path, cm_name_fn call, void *user)
 {
     cm_status status = CM_OK;
-    struct dirent *entry;
-    memset(out, 0, sizeof *out);
-    out->context = context;
+    const struct dirent *entry;
     DIR *directory = opendir(path);
     if (!directory) return cmi_file_fail("list", path);
     for (errno = 0; status == CM_OK && (entry = readdir(directory)) != NULL; errno = 0)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            status = cmi_names_add(out, entry->d_name);
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) status = call(user, entry->d_name);
     if (status == CM_OK && errno) status = cmi_file_fail("list", path);
     (void)closedir(directory);
+    return status;
+}
+
+static cm_status add_name(void *user, const char *name)
+{
+    return cmi_names_add(user, name);
+}
+
+cm_status cmi_directory_list(cm_context *context, const char *path, cm_names *out)
+{
+    memset(out, 0, sizeof *out);
+    out->context = context;
+    const cm_status status = cmi_directory_each(path, add_name, out);
     if (status != CM_OK) cmi_names_free(out);
     else sort(out);
     return status;

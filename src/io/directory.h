@@ -19,6 +19,9 @@ typedef struct cm_names {
     size_t count, capacity;
 } cm_names;
 cm_status cmi_directory_list(cm_context *context, const char *path, cm_names *out);
+/* A call for each of them, in any order, up to one that fails. */
+typedef cm_status (*cm_name_fn)(void *user, const char *name);
+cm_status cmi_directory_each(const char *path, cm_name_fn call, void *user);
 cm_status cmi_names_add(cm_names *names, const char *name);
 void cmi_names_free(cm_names *names);
 
@@ -31,10 +34,8 @@ typedef enum cm_path_kind {
     CM_PATH_OTHER /* a device, a pipe, a socket */
 } cm_path_kind;
 
-/* What a path is, through symbolic links; what cannot be looked at counts as missing. */
-cm_path_kind cmi_path_kind(const char *path);
-/* The same where a path that cannot be looked at (not permitted, a drive that is away)
- * is no missing one: IO. */
+/* What a path is, through symbolic links.  One that cannot be looked at (not permitted, a drive that is away) is no
+ * missing one: IO. */
 cm_status cmi_path_look(const char *path, cm_path_kind *kind);
 
 /* The locked files of one owner.  A lock ends with cmi_locks_release or with the process

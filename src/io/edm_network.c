@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "base/json.h"
 #include "io/pickle_machine.h"
 #include "io/torch.h"
 
@@ -144,7 +145,7 @@ static cm_status note(cm_tensors *t, const char *key, const char *text)
 
 static cm_status note_json(cm_tensors *t, const char *key, json_t *value)
 {
-    char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+    char *text = value ? cmi_json_print(value, JSON_COMPACT) : NULL;
     cm_status status = text ? note(t, key, text) : cmi_fail(CM_ERR_MEMORY, "out of memory: configuration");
     free(text);
     return status;

@@ -27,6 +27,7 @@ cm_status cmi_file_fail(const char *doing, const char *path)
     char buffer[128] = "";
     const char *reason = _Generic(strerror_r(error, buffer, sizeof buffer), char *: gnu_form, int: posix_form)(
         strerror_r(error, buffer, sizeof buffer), buffer);
+    if (error == ENOMEM) CM_FAIL(CM_ERR_MEMORY, "out of memory: cannot %s '%s': %s", doing, path, reason);
     CM_FAIL(CM_ERR_IO, "cannot %s '%s': %s", doing, path, reason);
 }
 
@@ -129,14 +130,18 @@ cm_status cmi_file_read(cm_context *context, const char *path, size_t limit, uns
     return status;
 }
 
-size_t cmi_file_peek(const char *path, void *out, size_t size)
+cm_status cmi_file_peek(const char *path, void *out, size_t size, size_t *got)
 {
     int fd;
     size_t whole;
-    if (open_regular(path, &fd, &whole) != CM_OK) return 0;
-    ssize_t n = read_at(fd, 0, out, size);
+    *got = 0;
+    CM_TRY(open_regular(path, &fd, &whole));
+    const ssize_t n = read_at(fd, 0, out, size);
+    cm_status status = CM_OK;
+    if (n < 0) status = cmi_file_fail("read", path);
+    else *got = (size_t)n;
     (void)close(fd);
-    return n < 0 ? 0 : (size_t)n;
+    return status;
 }
 
 cm_status cmi_file_reader_map(const cm_file_reader *r, cm_mapping *out)

@@ -10,7 +10,7 @@ typedef struct cm_mapping {
     size_t size;
 } cm_mapping;
 
-/* "cannot DOING 'PATH': REASON" from errno, CM_ERR_IO. */
+/* "cannot DOING 'PATH': REASON" from errno: CM_ERR_IO, or CM_ERR_MEMORY where that is the reason. */
 cm_status cmi_file_fail(const char *doing, const char *path);
 
 /* open(2), never 0, 1 or 2, closed on exec; -1 with errno. */
@@ -31,8 +31,8 @@ void cmi_file_reader_close(cm_file_reader *reader);
 cm_status cmi_file_reader_read(const cm_file_reader *reader, size_t offset, void *out, size_t size);
 /* The whole of a file of at most `limit` bytes (else LIMIT); *data is the caller's (cmi_free), with a NUL behind. */
 cm_status cmi_file_read(cm_context *context, const char *path, size_t limit, unsigned char **data, size_t *size);
-/* The first bytes of a regular file; returns how many there are, 0 when it cannot be read. */
-size_t cmi_file_peek(const char *path, void *out, size_t size);
+/* The first bytes of a regular file: *got of them, at most `size`. */
+cm_status cmi_file_peek(const char *path, void *out, size_t size, size_t *got);
 
 /* A mapping, read-only: where the file is cut short later, touching it ends the process.  For weights alone. */
 cm_status cmi_file_reader_map(const cm_file_reader *reader, cm_mapping *out);

@@ -17,10 +17,12 @@ static cm_status begin(cm_context *context, const char *name, cm_input_access ac
 
 cm_status cmi_input_file(cm_context *context, const char *path, cm_input_access access, cm_input *in)
 {
+    cm_path_kind kind;
     CM_TRY(begin(context, path, access, in));
-    in->is_folder = cmi_path_kind(path) == CM_PATH_DIRECTORY;
+    cm_status status = cmi_path_look(path, &kind);
+    in->is_folder = status == CM_OK && kind == CM_PATH_DIRECTORY;
     if (in->is_folder) return CM_OK;
-    cm_status status = cmi_file_reader_open(context, path, &in->file);
+    if (status == CM_OK) status = cmi_file_reader_open(context, path, &in->file);
     in->size = in->file.size;
     if (status != CM_OK) cmi_input_close(in);
     return status;

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/utf8.h"
+
 void cmi_json_begin(cm_json_text *t, char *bytes, size_t size)
 {
     *t = (cm_json_text){bytes, bytes + size, bytes, NULL};
@@ -59,23 +61,6 @@ int cmi_json_end(cm_json_text *t)
 }
 
 /* --- strings -------------------------------------------------------------------------- */
-
-size_t cmi_utf8_length(const char *text, size_t left)
-{
-    const unsigned char *p = (const unsigned char *)text;
-    size_t n = p[0] < 0x80                   ? 1
-               : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
-               : (p[0] & 0xf0) == 0xe0       ? 3
-               : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
-                                             : 0;
-    if (n > left) return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80) return 0;
-    /* Longer than needed, surrogates, beyond the last code point. */
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f)) return 0;
-    if ((p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f)) return 0;
-    return n;
-}
 
 /* Four hexadecimal digits behind "\u"; UINT32_MAX when they are not there. */
 static uint32_t hex4(cm_json_text *t)
@@ -188,13 +173,14 @@ int cmi_json_integer(cm_json_text *t, int64_t *out)
     return 1;
 }
 
-static int skip_number(cm_json_text *t)
+int cmi_json_number(cm_json_text *t, int *is_whole)
 {
     (void)cmi_json_take(t, '-');
     if (!digit(t)) return fail(t, "a value expected");
     if (*t->at == '0') t->at++;
     else
         while (digit(t)) t->at++;
+    *is_whole = !is_fraction(t);
     if (t->at < t->end && *t->at == '.') {
         t->at++;
         if (!digit(t)) return fail(t, "a digit expected");
@@ -209,7 +195,7 @@ static int skip_number(cm_json_text *t)
     return 1;
 }
 
-static int skip_word(cm_json_text *t)
+int cmi_json_word(cm_json_text *t)
 {
     static const char *const words[] = {"true", "false", "null"};
     for (int i = 0; i < 3; i++) {
@@ -218,7 +204,13 @@ static int skip_word(cm_json_text *t)
         t->at += n;
         return 1;
     }
-    return skip_number(t);
+    return fail(t, "a value expected");
+}
+
+static int skip_simple(cm_json_text *t, char next)
+{
+    int is_whole;
+    return next == 't' || next == 'f' || next == 'n' ? cmi_json_word(t) : cmi_json_number(t, &is_whole);
 }
 
 /* The brackets that are open stand in `open`; a value is followed by what closes them. */
@@ -236,7 +228,7 @@ int cmi_json_skip(cm_json_text *t)
                 if (c == '{' && !cmi_json_key(t)) return 0;
                 continue;
             }
-        } else if (c == '"' ? cmi_json_string(t) == NULL : !skip_word(t)) {
+        } else if (c == '"' ? cmi_json_string(t) == NULL : !skip_simple(t, c)) {
             return 0;
         }
         while (depth > 0 && !cmi_json_more(t, open[depth - 1])) {

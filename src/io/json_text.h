@@ -31,12 +31,14 @@ char *cmi_json_string(cm_json_text *text);
 char *cmi_json_key(cm_json_text *text);
 /* A whole number that fits; a fraction or an exponent fails. */
 int cmi_json_integer(cm_json_text *text, int64_t *out);
+/* Any number, over which it steps; *is_whole: without fraction and exponent. */
+int cmi_json_number(cm_json_text *text, int *is_whole);
+/* true, false or null. */
+int cmi_json_word(cm_json_text *text);
 /* Any value, at most CM_JSON_DEPTH levels deep. */
 int cmi_json_skip(cm_json_text *text);
 /* Nothing but white space is left. */
 int cmi_json_end(cm_json_text *text);
-/* The bytes of the well-formed UTF-8 character at text, 0 where there is none among the `left` bytes. */
-size_t cmi_utf8_length(const char *text, size_t left);
 size_t cmi_json_place(const cm_json_text *text);
 
 #endif

@@ -1,4 +1,4 @@
-/* json_tree.h - small JSON texts as jansson's trees.
+/* json_tree.h - small JSON texts as jansson's trees; base/json.h prints and copies them.
  *
  * jansson takes its memory from the process, some hundred bytes for two of text at worst ("{},"), so the text is
  * bounded first: a tree takes at most CM_JSON_VALUES times 400 bytes and twice the text.  Texts that can be larger

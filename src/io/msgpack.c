@@ -6,7 +6,7 @@
 
 #include <xxhash.h>
 
-#include "io/json_text.h"
+#include "base/utf8.h"
 
 /* The bytes c0 to df: what they begin, and how wide its number or length is; a width of 0 and a size is a fixed
  * extension. */

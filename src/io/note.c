@@ -4,17 +4,15 @@
 
 #include <zlib.h>
 
-#include "io/json_text.h"
+#include "base/utf8.h"
 #include "io/picture.h"
 
 /* keyword, 0, flag of compression, method, language, 0, translated keyword, 0: the last two empty when we write. */
 enum { SIGNATURE = 8, HEAD = 8, CRC = 4, KEYWORD = sizeof CM_NOTE_KEYWORD };
 
-static int is_utf8(const char *text, size_t size)
+static int is_text(const char *text, size_t size)
 {
-    for (size_t at = 0, n; at < size; at += n)
-        if (!text[at] || (n = cmi_utf8_length(text + at, size - at)) == 0) return 0;
-    return 1;
+    return !memchr(text, '\0', size) && cmi_is_utf8(text, size);
 }
 
 cm_status cmi_note_check(const char *call, const char *note)
@@ -23,7 +21,7 @@ cm_status cmi_note_check(const char *call, const char *note)
     if (!size) CM_FAIL(CM_ERR_ARGUMENT, "%s: the note is empty, expected a text or NULL", call);
     if (size > CM_PICTURE_NOTE)
         CM_FAIL(CM_ERR_LIMIT, "%s: a note of %zu bytes, expected at most %d", call, size, CM_PICTURE_NOTE);
-    if (!is_utf8(note, size)) CM_FAIL(CM_ERR_ARGUMENT, "%s: the note is no UTF-8", call);
+    if (!is_text(note, size)) CM_FAIL(CM_ERR_ARGUMENT, "%s: the note is no UTF-8", call);
     return CM_OK;
 }
 
@@ -48,7 +46,7 @@ static cm_status read_chunk(cm_context *context, const char *name, const char *d
     const size_t n = (size_t)(end - at);
     if (n > CM_PICTURE_NOTE)
         CM_FAIL(CM_ERR_FORMAT, "%s: a note of %zu bytes, expected at most %d", name, n, CM_PICTURE_NOTE);
-    if (!is_utf8(at, n)) CM_FAIL(CM_ERR_FORMAT, "%s: a note that is no UTF-8", name);
+    if (!is_text(at, n)) CM_FAIL(CM_ERR_FORMAT, "%s: a note that is no UTF-8", name);
     uint8_t *text = cmi_malloc(context, n + 1, 1);
     if (!text) return CM_ERR_MEMORY;
     memcpy(text, at, n);

@@ -1,7 +1,7 @@
 /* pickle_opcodes.c - the closed list of opcodes: a function each, and those that are refused by name. */
 #include <string.h>
 
-#include "io/json_text.h"
+#include "base/utf8.h"
 #include "io/pickle_machine.h"
 
 static cm_status op_proto(cm_pickle *p, const cm_opcode *op)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "io/json_text.h"
 
 /* --- reading the header ---------------------------------------------------------------- */
@@ -297,7 +298,7 @@ static char *make_header(const json_t *metadata, const cm_tensor *tensors, size_
         failed |= json_object_set_new(header, tensors[i].name, describe(&tensors[i], at)) != 0;
         at += tensors[i].bytes;
     }
-    char *text = failed ? NULL : json_dumps(header, JSON_COMPACT);
+    char *text = failed ? NULL : cmi_json_print(header, JSON_COMPACT);
     json_decref(header);
     return text;
 }

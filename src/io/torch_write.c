@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "io/zip_write.h"
 
 /* --- the pickle ------------------------------------------------------------------------- */
@@ -172,7 +173,7 @@ static cm_status add_tensor(cm_zip_writer *w, const cm_tensor *t, size_t index, 
 static cm_status add_metadata(cm_zip_writer *w, const json_t *metadata)
 {
     if (!metadata) return CM_OK;
-    char *text = json_dumps(metadata, JSON_COMPACT);
+    char *text = cmi_json_print(metadata, JSON_COMPACT);
     if (!text) CM_FAIL(CM_ERR_MEMORY, "out of memory: metadata");
     cm_status status = add_text(w, CM_TORCH_ROOT "/extra/" CM_TORCH_METADATA, text);
     free(text);

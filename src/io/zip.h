@@ -6,8 +6,8 @@
 
 typedef struct cm_zip cm_zip;
 
-/* Whether a file begins like a zip archive; 0 too when it cannot be read. */
-int cmi_zip_is(const char *path);
+/* Whether a file begins like a zip archive. */
+cm_status cmi_zip_is(const char *path, int *is);
 /* FORMAT for damage that libzip's consistency check finds. */
 cm_status cmi_zip_open(cm_context *context, const char *path, cm_zip **out);
 void cmi_zip_close(cm_zip *zip);

@@ -6,7 +6,7 @@
 
 #include <zlib.h>
 
-#include "io/json_text.h"
+#include "base/utf8.h"
 
 enum {
     END = 22, /* bytes of the end record, of the locator of its 64-bit form, of that form */
@@ -105,13 +105,6 @@ static cm_status read_end(const cm_input *in, ending *e)
 
 /* --- the members ------------------------------------------------------------------------ */
 
-static int valid_utf8(const char *name, size_t n)
-{
-    for (size_t i = 0, step; i < n; i += step)
-        if (!(step = cmi_utf8_length(name + i, n - i))) return 0;
-    return 1;
-}
-
 static int safe_name(const char *name, size_t n)
 {
     if (!n || n > NAME || name[0] == '/' || memchr(name, '\0', n) || memchr(name, '\\', n)) return 0;
@@ -119,7 +112,7 @@ static int safe_name(const char *name, size_t n)
         if (name[i] == '.' && name[i + 1] == '.' && (i == 0 || name[i - 1] == '/') &&
             (i + 2 == n || name[i + 2] == '/'))
             return 0;
-    return valid_utf8(name, n);
+    return cmi_is_utf8(name, n);
 }
 
 /* Takes the 64-bit values for those that the entry gives as unknown. */

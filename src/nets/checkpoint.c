@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "io/json_tree.h"
 #include "io/safetensors.h"
 #include "nets/net.h"
@@ -111,7 +112,7 @@ void cmi_checkpoint_close(cm_model_file *cp)
 
 static int add_text(json_t *metadata, const char *member, const json_t *value)
 {
-    char key[64], *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    char key[64], *text = cmi_json_print(value, JSON_COMPACT | JSON_ENCODE_ANY);
     (void)snprintf(key, sizeof key, "consistency.%s", member);
     int failed = !text || json_object_set_new(metadata, key, json_string(text)) != 0;
     free(text);

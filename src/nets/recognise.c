@@ -1,6 +1,7 @@
 /* recognise.c - the first family that knows the tensors of a file says what network they are. */
 #include "nets/recognise.h"
 
+#include "base/json.h"
 #include "nets/net.h"
 #include "nets/published.h"
 
@@ -27,8 +28,7 @@ static const json_t *single_arguments(const json_t *config)
 static int add_network(json_t *config, json_t *network)
 {
     json_t *given = json_object_get(config, "network");
-    return given && single_arguments(config) ? json_object_update_missing(given, network)
-                                             : add(config, "network", network);
+    return given && single_arguments(config) ? cmi_json_add_missing(given, network) : add(config, "network", network);
 }
 
 static cm_status add_all(const cm_tensors *file, const cm_recognised *r, const char *assumed, json_t *config)

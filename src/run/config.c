@@ -3,9 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
+#include "base/utf8.h"
 #include "diffusion/model.h"
 #include "io/directory.h"
-#include "io/json_text.h"
 #include "io/json_tree.h"
 #include "run/options.h"
 
@@ -19,14 +20,6 @@ static const char *text_of(const json_t *object, const char *name)
 
 /* A path is bytes, and JSON holds UTF-8 alone: where the two differ NAME_hex has the bytes. */
 enum { MOST_PATH = 4096 };
-
-static int is_utf8(const char *text)
-{
-    size_t n = strlen(text), step;
-    for (; n; text += step, n -= step)
-        if (!(step = cmi_utf8_length(text, n))) return 0;
-    return 1;
-}
 
 static int hex_digit(char c)
 {
@@ -77,7 +70,7 @@ static cm_status keep_text(cm_run_options *o, char **at, const char *text)
 
 static cm_status keep_tree(cm_run_options *o, char **at, const json_t *tree)
 {
-    char *text = json_dumps(tree, JSON_REAL_PRECISION(17));
+    char *text = cmi_json_print(tree, JSON_REAL_PRECISION(17));
     if (!text) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     cm_status status = keep_text(o, at, text);
     free(text);
@@ -87,7 +80,7 @@ static cm_status keep_tree(cm_run_options *o, char **at, const json_t *tree)
 static cm_status read_training(cm_run_options *o, const json_t *options)
 {
     if (!json_is_object(options)) CM_FAIL(CM_ERR_FORMAT, "\"options\" is missing or no JSON object");
-    char *text = json_dumps(options, JSON_REAL_PRECISION(17));
+    char *text = cmi_json_print(options, JSON_REAL_PRECISION(17));
     if (!text) CM_FAIL(CM_ERR_MEMORY, "out of memory: options");
     cm_status status = cm_train_options_read(o->train, text);
     free(text);
@@ -219,7 +212,7 @@ static void write_path(cm_text *out, const char *name, const char *path)
 {
     cmi_text_add(out, "\"%s\": ", name);
     cmi_text_add_string(out, path);
-    if (is_utf8(path)) return;
+    if (cmi_is_utf8(path, strlen(path))) return;
     cmi_text_add(out, ", \"%s_hex\": \"", name);
     for (; *path; path++) cmi_text_add(out, "%02x", (unsigned char)*path);
     cmi_text_add(out, "\"");

@@ -48,27 +48,37 @@ cm_status cmi_result_write(const cm_run *r)
     return status;
 }
 
-int cmi_result_is_there(const cm_run *r)
+/* Whether DIRECTORY/A or DIRECTORY/A/B is of that kind; then it is written to `path`. */
+static cm_status look(const char *directory, const char *a, const char *b, cm_path_kind kind, char *path, size_t size,
+                      int *is)
 {
+    cm_path_kind found;
+    const int n = snprintf(path, size, "%s/%s%s%s", directory, a, b ? "/" : "", b ? b : "");
+    *is = n > 0 && (size_t)n < size;
+    if (!*is) return CM_OK;
+    CM_TRY(cmi_path_look(path, &found));
+    *is = found == kind;
+    return CM_OK;
+}
+
+cm_status cmi_result_look(const cm_run *r, int *is_there)
+{
+    cm_path_kind kind;
+    *is_there = 0;
     char *path = cmi_path_join(r->context, r->directory, result_name);
-    const int is_there = !path || cmi_path_kind(path) == CM_PATH_FILE;
+    const cm_status status = path ? cmi_path_look(path, &kind) : CM_ERR_MEMORY;
     cmi_free(r->context, path);
-    return is_there;
+    if (status == CM_OK) *is_there = kind == CM_PATH_FILE;
+    return status;
 }
 
 /* --- from outside ------------------------------------------------------------------------------ */
-
-/* Whether DIRECTORY/A or DIRECTORY/A/B is of that kind; then it is written to `path`. */
-static int is_there(const char *directory, const char *a, const char *b, cm_path_kind kind, char *path, size_t size)
-{
-    const int n = snprintf(path, size, "%s/%s%s%s", directory, a, b ? "/" : "", b ? b : "");
-    return n > 0 && (size_t)n < size && cmi_path_kind(path) == kind;
-}
 
 /* The first average of a checkpoint by its name, or the weights themselves. */
 static cm_status of_checkpoint(cm_context *context, const char *directory, char *path, size_t size)
 {
     cm_names names;
+    int is;
     char first[NAME] = "model.safetensors";
     CM_TRY(cmi_directory_list(context, directory, &names));
     for (size_t i = 0; i < names.count; i++) {
@@ -78,55 +88,70 @@ static cm_status of_checkpoint(cm_context *context, const char *directory, char 
             (void)snprintf(first, sizeof first, "%s", name);
     }
     cmi_names_free(&names);
-    if (is_there(directory, first, NULL, CM_PATH_FILE, path, size)) return CM_OK;
+    CM_TRY(look(directory, first, NULL, CM_PATH_FILE, path, size, &is));
+    if (is) return CM_OK;
     CM_FAIL(CM_ERR_IO, "%s holds no model", directory);
 }
 
 static cm_status of_newest(cm_context *context, const char *directory, char *path, size_t size)
 {
     char name[NAME] = "", checkpoint[4096];
-    size_t n = is_there(directory, "checkpoints", "LATEST", CM_PATH_FILE, path, size)
-                   ? cmi_file_peek(path, name, sizeof name - 1)
-                   : 0;
+    size_t n = 0;
+    int is;
+    CM_TRY(look(directory, "checkpoints", "LATEST", CM_PATH_FILE, path, size, &is));
+    if (is) CM_TRY(cmi_file_peek(path, name, sizeof name - 1, &n));
     while (n && (name[n - 1] == '\n' || name[n - 1] == ' ')) n--;
     name[n] = '\0';
-    if (n && !strchr(name, '/') &&
-        is_there(directory, "checkpoints", name, CM_PATH_DIRECTORY, checkpoint, sizeof checkpoint))
-        return of_checkpoint(context, checkpoint, path, size);
+    is = n && !strchr(name, '/');
+    if (is) CM_TRY(look(directory, "checkpoints", name, CM_PATH_DIRECTORY, checkpoint, sizeof checkpoint, &is));
+    if (is) return of_checkpoint(context, checkpoint, path, size);
     CM_FAIL(CM_ERR_IO, "the run in '%s' has no checkpoint yet", directory);
 }
 
 static cm_status of_run(cm_context *context, const char *directory, char *path, size_t size)
 {
-    if (!is_there(directory, "config.json", NULL, CM_PATH_FILE, path, size) ||
-        !is_there(directory, "checkpoints", NULL, CM_PATH_DIRECTORY, path, size))
+    int is;
+    CM_TRY(look(directory, "config.json", NULL, CM_PATH_FILE, path, size, &is));
+    if (is) CM_TRY(look(directory, "checkpoints", NULL, CM_PATH_DIRECTORY, path, size, &is));
+    if (!is)
         CM_FAIL(CM_ERR_ARGUMENT, "'%s' is no directory of a run: it has no config.json and checkpoints/", directory);
-    if (is_there(directory, result_name, NULL, CM_PATH_FILE, path, size)) return CM_OK;
-    if (is_there(directory, best_name, NULL, CM_PATH_FILE, path, size)) return CM_OK;
-    return of_newest(context, directory, path, size);
+    CM_TRY(look(directory, result_name, NULL, CM_PATH_FILE, path, size, &is));
+    if (!is) CM_TRY(look(directory, best_name, NULL, CM_PATH_FILE, path, size, &is));
+    return is ? CM_OK : of_newest(context, directory, path, size);
+}
+
+/* The last of the stages in a folder that is a run: 1-teacher, 2-mid, ...; "" for none. */
+static cm_status last_stage(cm_context *context, const char *stages, char *last, size_t size)
+{
+    cm_names names;
+    int is = 0;
+    CM_TRY(cmi_directory_list(context, stages, &names));
+    cm_status status = CM_OK;
+    for (size_t i = names.count; i-- > 0 && !is && status == CM_OK;)
+        status = look(stages, names.name[i], "config.json", CM_PATH_FILE, last, size, &is);
+    cmi_names_free(&names);
+    if (is) *strrchr(last, '/') = '\0';
+    else last[0] = '\0';
+    return status;
 }
 
 /* Of a plan of several runs (cm-train --preset auto): its model, or that of the last of its stages. */
 static cm_status of_plan(cm_context *context, const char *directory, char *path, size_t size)
 {
-    char stages[4096], last[4096] = "";
-    cm_names names;
-    if (is_there(directory, result_name, NULL, CM_PATH_FILE, path, size)) return CM_OK;
-    if (!is_there(directory, "stages", NULL, CM_PATH_DIRECTORY, stages, sizeof stages))
-        CM_FAIL(CM_ERR_IO, "the plan in '%s' has no stage yet", directory);
-    CM_TRY(cmi_directory_list(context, stages, &names)); /* 1-teacher, 2-mid, ... */
-    for (size_t i = names.count; i-- > 0 && !last[0];)
-        if (!is_there(stages, names.name[i], "config.json", CM_PATH_FILE, last, sizeof last)) last[0] = '\0';
-    cmi_names_free(&names);
-    char *name = strrchr(last, '/');
-    if (!name) CM_FAIL(CM_ERR_IO, "the plan in '%s' has no checkpoint yet", directory);
-    *name = '\0';
+    char stages[4096], last[4096];
+    int is;
+    CM_TRY(look(directory, result_name, NULL, CM_PATH_FILE, path, size, &is));
+    if (is) return CM_OK;
+    CM_TRY(look(directory, "stages", NULL, CM_PATH_DIRECTORY, stages, sizeof stages, &is));
+    if (!is) CM_FAIL(CM_ERR_IO, "the plan in '%s' has no stage yet", directory);
+    CM_TRY(last_stage(context, stages, last, sizeof last));
+    if (!last[0]) CM_FAIL(CM_ERR_IO, "the plan in '%s' has no checkpoint yet", directory);
     return of_run(context, last, path, size);
 }
 
 cm_status cmi_result_find(cm_context *context, const char *directory, char *path, size_t size)
 {
-    if (is_there(directory, "plan.json", NULL, CM_PATH_FILE, path, size))
-        return of_plan(context, directory, path, size);
-    return of_run(context, directory, path, size);
+    int is;
+    CM_TRY(look(directory, "plan.json", NULL, CM_PATH_FILE, path, size, &is));
+    return is ? of_plan(context, directory, path, size) : of_run(context, directory, path, size);
 }

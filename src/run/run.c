@@ -399,8 +399,9 @@ cm_status cmi_run_loop(cm_run *r, int64_t until)
     r->began = r->saved_at = cmi_run_seconds();
     r->pages.spent = 0;
     if (r->metric) cmi_metric_clock(r->metric);
-    if (r->last.step >= r->options->n.steps && !cmi_result_is_there(r))
-        return cmi_result_write(r); /* killed before it */
+    int written = 1;
+    if (r->last.step >= r->options->n.steps) CM_TRY(cmi_result_look(r, &written));
+    if (!written) return cmi_result_write(r); /* killed before it */
     if (r->last.step >= until) return CM_OK;
     if (asked(r)) return finish(r, CM_ERR_CANCELLED);
     if (r->evaluated < r->last.step && r->last.step && is_due(r, r->pace.metric))

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "io/json_text.h"
+#include "base/utf8.h"
 
 void cmi_text_begin(cm_text *t, cm_context *context)
 {

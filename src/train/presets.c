@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/hint.h"
+#include "io/json_tree.h"
 #include "train/presets.h"
 
 /* --- networks: every argument written out ----------------------------------------- */
@@ -434,8 +435,8 @@ cm_status cmi_preset_check(const char *name, const cm_net_config *net)
     char text[1400];
     CM_TRY(find(name, &preset));
     if (!preset->config) return CM_OK;
-    json_t *config = json_loads(preset->config, 0, NULL);
-    if (!config) CM_FAIL(CM_ERR_MEMORY, "out of memory: preset '%s'", name);
+    json_t *config;
+    CM_TRY(cmi_json_tree(name, preset->config, strlen(preset->config), &config));
     cm_status status = cmi_net_config_read(json_object_get(config, "network"), &theirs);
     json_decref(config);
     CM_TRY(status);

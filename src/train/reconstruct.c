@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "train/phema.h"
 
 typedef struct {
@@ -177,12 +178,12 @@ static cm_status add_all(const job *j, const cm_graph *g, const size_t *offsets,
 /* The latest one's configuration; of its training it is said what this average is. */
 static json_t *configuration(const job *j)
 {
-    json_t *config = json_deep_copy(j->files[j->latest].model->file.config);
-    json_t *training = json_deep_copy(json_object_get(config, "training"));
+    json_t *config = cmi_json_copy(j->files[j->latest].model->file.config);
+    const json_t *given = json_object_get(config, "training");
+    json_t *training = given ? cmi_json_copy(given) : json_object();
     json_t *more = json_pack("{s:{s:s, s:f}, s:I, s:I}", "average", "form", "power", "value", j->wanted.std, "images",
                              (json_int_t)j->wanted.end, "reconstructed_from", (json_int_t)j->n);
-    if (!training) training = json_object();
-    const int failed = !config || !more || json_object_update(training, more) != 0 ||
+    const int failed = !config || !more || !training || json_object_update(training, more) != 0 ||
                        json_object_set(config, "training", training) != 0;
     json_decref(training);
     json_decref(more);

@@ -9,6 +9,7 @@
 
 #include "base/hint.h"
 #include "base/number.h"
+#include "base/utf8.h"
 #include "train/objective.h"
 #include "train/option_rows.h"
 
@@ -124,11 +125,9 @@ static cm_status set_seed(cm_train_settings *s, const char *value)
 /* What JSON can hold, without line ends and their like. */
 static int is_plain_text(const char *value)
 {
-    json_t *text = json_string(value); /* NULL where it is no UTF-8 */
-    json_decref(text);
     for (const char *c = value; *c; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7f) return 0;
-    return text != NULL;
+    return cmi_is_utf8(value, strlen(value));
 }
 
 static cm_status set_text(cm_train_settings *s, const cm_option_row *row, const char *value)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "train/option_rows.h"
 #include "train/settings.h"
 
@@ -56,8 +57,9 @@ static cm_status read_member(cm_train_settings *s, const char *name, const json_
     if (strcmp(name, "ema") == 0 && json_is_array(value)) return cmi_averages_from_json(value, &s->ema);
     if (json_is_string(value)) return cmi_settings_set(s, name, json_string_value(value));
     if (json_is_boolean(value)) return read_flag(s, name, json_is_true(value) ? "true" : "false");
-    char *text = json_is_number(value) ? json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17)) : NULL;
-    if (!text) CM_FAIL(CM_ERR_FORMAT, "options: \"%.64s\" is neither a number nor a name", name);
+    if (!json_is_number(value)) CM_FAIL(CM_ERR_FORMAT, "options: \"%.64s\" is neither a number nor a name", name);
+    char *text = cmi_json_print(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+    if (!text) CM_FAIL(CM_ERR_MEMORY, "out of memory: the option %.64s", name);
     cm_status status = cmi_settings_set(s, name, text);
     free(text);
     return status;

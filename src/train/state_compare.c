@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "train/state.h"
 
 static int same_value(const json_t *a, const json_t *b)
@@ -14,11 +15,17 @@ static int same_value(const json_t *a, const json_t *b)
 /* Adds a member that was `before` and is `now`; NULL: it is not there. */
 static void add_difference(const char *key, const json_t *before, const json_t *now, char *text, size_t size)
 {
-    char *a = before ? json_dumps(before, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
-    char *b = now ? json_dumps(now, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    static const char no_memory[] = "(not printed: out of memory)";
+    char *a = before ? cmi_json_print(before, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    char *b = now ? cmi_json_print(now, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
     const size_t n = strlen(text);
-    (void)snprintf(text + n, size - n, "%s%s was %.60s, is %.60s", n ? "; " : "", key, a ? a : "absent",
-                   b ? b : "unknown to this library");
+    (void)snprintf(text + n, size - n, "%s%s was %.60s, is %.60s", n ? "; " : "", key,
+                   a        ? a
+                   : before ? no_memory
+                            : "absent",
+                   b     ? b
+                   : now ? no_memory
+                         : "unknown to this library");
     free(a);
     free(b);
 }

@@ -5,6 +5,7 @@
 
 #include <xxhash.h>
 
+#include "base/json.h"
 #include "train/state.h"
 
 int cmi_state_parts(cm_trainer *t, cm_state_part *parts)
@@ -112,9 +113,9 @@ static void hash_text(XXH128_hash_t h, char text[33])
 /* Of the shortest text: a number comes back from its digits as it was. */
 cm_status cmi_state_own_hash(const json_t *state, char text[33])
 {
-    json_t *rest = json_copy((json_t *)(uintptr_t)state);
+    json_t *rest = cmi_json_copy(state);
     if (rest) (void)json_object_del(rest, CM_STATE_HASH);
-    char *members = rest ? json_dumps(rest, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    char *members = rest ? cmi_json_print(rest, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     if (members) hash_text(XXH3_128bits(members, strlen(members)), text);
     free(members);
     json_decref(rest);

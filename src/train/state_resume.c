@@ -108,15 +108,20 @@ static cm_status verify(cm_trainer *t, const char *directory, json_t **out)
 }
 
 /* The name in LATEST, or "" with the reason why there is none. */
-static void read_latest(const char *checkpoints, char *name, size_t size, char *reason, size_t reason_size)
+static cm_status read_latest(const char *checkpoints, char *name, size_t size, char *reason, size_t reason_size)
 {
     char path[CM_STATE_PATH];
-    size_t n = cmi_state_path(path, checkpoints, "LATEST") == CM_OK ? cmi_file_peek(path, name, size) : 0;
+    cm_path_kind kind;
+    size_t n = 0;
+    CM_TRY(cmi_state_path(path, checkpoints, "LATEST"));
+    CM_TRY(cmi_path_look(path, &kind));
+    if (kind == CM_PATH_FILE) CM_TRY(cmi_file_peek(path, name, size, &n));
     const int is_whole = n > 1 && n < size && name[n - 1] == '\n' && !memchr(name, '\0', n);
     name[is_whole ? n - 1 : 0] = '\0';
-    if (cmi_state_is_step(name)) return;
+    if (cmi_state_is_step(name)) return CM_OK;
     name[0] = '\0';
     if (cmi_path_exists(path)) (void)snprintf(reason, reason_size, "%.400s: it names no checkpoint", path);
+    return CM_OK;
 }
 
 /* What LATEST names is trusted, though a save that was killed before it got there may have left a newer one. */
@@ -135,8 +140,8 @@ static cm_status find_good(cm_trainer *t, const char *checkpoints, char *directo
 {
     char latest[64], reason[512] = "";
     cm_names names;
+    CM_TRY(read_latest(checkpoints, latest, sizeof latest, reason, sizeof reason));
     CM_TRY(cmi_directory_list(t->context, checkpoints, &names));
-    read_latest(checkpoints, latest, sizeof latest, reason, sizeof reason);
     cm_status status = CM_ERR_STATE;
     for (size_t i = 0; i <= names.count && status != CM_OK; i++) {
         const char *name = i == 0 ? latest : names.name[names.count - i];
@@ -177,7 +182,9 @@ static cm_status resume(cm_trainer *t, const char *run, int32_t allow_changes)
     char checkpoints[CM_STATE_PATH], directory[CM_STATE_PATH];
     json_t *state = NULL;
     CM_TRY(cmi_state_path(checkpoints, run, "checkpoints"));
-    if (cmi_path_kind(checkpoints) != CM_PATH_DIRECTORY) CM_FAIL(CM_ERR_STATE, "there is no checkpoint in '%s'", run);
+    cm_path_kind kind;
+    CM_TRY(cmi_path_look(checkpoints, &kind));
+    if (kind != CM_PATH_DIRECTORY) CM_FAIL(CM_ERR_STATE, "there is no checkpoint in '%s'", run);
     CM_TRY(cmi_state_lock(t, run));
     CM_TRY(find_good(t, checkpoints, directory, &state));
     cm_status status = cmi_trainer_compare_names(t, json_object_get(state, "config"), allow_changes);

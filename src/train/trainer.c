@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "diffusion/schedule.h"
 #include "io/directory.h"
 #include "train/option_rows.h"
@@ -55,7 +56,7 @@ static cm_status check_heads(const cm_trainer *t)
 static cm_status set_config(cm_trainer *t)
 {
     const cm_precond *p = &t->precond;
-    t->config = json_deep_copy(t->model->file.config);
+    t->config = cmi_json_copy(t->model->file.config);
     json_t *precond = json_pack("{s:s, s:f, s:f, s:f, s:s*}", "type", cmi_precond_name(p), "sigma_data",
                                 p->sigma_data, "sigma_min", p->sigma_min, "sigma_max", p->sigma_max, "time",
                                 p->kind->trigflow || p->kind->two_times ? NULL
@@ -440,7 +441,7 @@ static int add_average(const cm_ema_rate *rate, json_t *training)
 
 json_t *cmi_trainer_config(const cm_trainer *t, int32_t average)
 {
-    json_t *config = json_deep_copy(t->config);
+    json_t *config = cmi_json_copy(t->config);
     json_t *training = json_pack("{s:s, s:I, s:I, s:s}", "objective", t->objective->name, "steps",
                                  (json_int_t)t->step, "images", (json_int_t)t->images, "library", cm_version());
     if (training && average >= 0 && add_average(&t->o.ema.rates[average], training) != 0) {

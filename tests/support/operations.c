@@ -1,5 +1,6 @@
 #include "support/operations.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,6 +19,8 @@ enum { SIDE = TINY_SIDE, CHANNELS = TINY_CHANNELS, VALUES = TINY_VALUES, BATCH =
     "{\"network\": {\"type\": \"adm\", \"image_size\": 8, \"in_channels\": 3, \"out_channels\": 3, "                 \
     "\"model_channels\": 32, \"num_res_blocks\": 1, \"channel_mult\": [1], \"attention_resolutions\": [], "          \
     "\"resblock_updown\": true}, \"precond\": {\"type\": \"cm\"}}"
+
+static const char lin_file[] = "models/features/lpips_lin.safetensors";
 
 /* A path; the last few stay. */
 static const char *path_of(const char *folder, const char *format, ...)
@@ -66,14 +69,12 @@ static cm_status load(const place *at)
 
 static unsigned char *whole_file(const char *path, size_t *size)
 {
-    FILE *f = fopen(path, "rb");
-    if (!f) return NULL;
-    (void)fseek(f, 0, SEEK_END);
-    *size = (size_t)ftell(f);
-    rewind(f);
-    unsigned char *bytes = malloc(*size + 1);
-    if (bytes && fread(bytes, 1, *size, f) != *size) *size = 0;
-    (void)fclose(f);
+    struct stat st;
+    const int fd = open(path, O_RDONLY);
+    unsigned char *bytes = fd >= 0 && fstat(fd, &st) == 0 ? malloc((size_t)st.st_size + 1) : NULL;
+    *size = bytes ? (size_t)st.st_size : 0;
+    if (bytes && read(fd, bytes, *size) != (ssize_t)*size) *size = 0;
+    if (fd >= 0) (void)close(fd);
     return bytes;
 }
 
@@ -82,6 +83,7 @@ static cm_status load_memory(const place *at)
     cm_model *m = NULL;
     size_t size = 0;
     unsigned char *bytes = whole_file(path_of(at->in, "model.%s", at->choice), &size);
+    if (!bytes) return CM_ERR_MEMORY; /* of the test */
     const cm_status status = cm_model_load_memory(at->context, bytes, size, NULL, &m);
     cm_model_free(m);
     free(bytes);
@@ -105,6 +107,7 @@ static cm_status load_stream(const place *at)
     cm_model *m = NULL;
     size_t size = 0;
     unsigned char *bytes = whole_file(path_of(at->in, "model.%s", at->choice), &size);
+    if (!bytes) return CM_ERR_MEMORY;
     held h = {bytes, size};
     cm_reader reader = {sizeof reader, 0, size, read_held, &h};
     const cm_status status = cm_model_load_stream(at->context, &reader, NULL, &m);
@@ -124,6 +127,61 @@ static cm_status open_checkpoint(const place *at)
     if (status == CM_OK) status = cm_checkpoint_info_get(c, &info);
     if (status == CM_OK) status = cm_checkpoint_check(c, NULL, &report);
     cm_checkpoint_free(c);
+    return status;
+}
+
+/* All that a checkpoint tells: sets, notes, tensors by number and by name, the values of the first. */
+static cm_status read_checkpoint(const place *at)
+{
+    cm_checkpoint *c = NULL;
+    cm_checkpoint_info info = CM_CHECKPOINT_INFO_INIT;
+    const char *key, *text, *name = "";
+    size_t size = 0, count = 1, first = 0;
+    int64_t shape[8];
+    int32_t rank = 0;
+    unsigned char *bytes = whole_file(path_of(at->in, "model.%s", at->choice), &size);
+    if (!bytes) return CM_ERR_MEMORY;
+    cm_status status = cm_checkpoint_open_memory(at->context, bytes, size, NULL, &c);
+    if (status == CM_OK) status = cm_checkpoint_info_get(c, &info);
+    for (size_t i = 0; i < info.sets; i++) (void)cm_checkpoint_set_name(c, i);
+    for (size_t i = 0; i < info.notes && status == CM_OK; i++) status = cm_checkpoint_note(c, i, &key, &text);
+    if (status == CM_OK) status = cm_checkpoint_tensor(c, 0, &name, &rank, shape, NULL);
+    if (status == CM_OK) status = cm_checkpoint_find(c, name, &first);
+    for (int32_t i = 0; i < rank; i++) count *= (size_t)shape[i];
+    float *values = malloc(count * sizeof *values);
+    if (!values && status == CM_OK) status = CM_ERR_MEMORY;
+    if (status == CM_OK) status = cm_checkpoint_read(c, first, count * sizeof *values, values);
+    if (status == CM_OK) status = cm_checkpoint_read_f32(c, first, count, values);
+    if (status == CM_OK && !cm_checkpoint_model(c)) status = CM_ERR_INTERNAL;
+    free(values);
+    cm_checkpoint_free(c);
+    free(bytes);
+    return status;
+}
+
+/* All that a model tells, and the values of its first parameter. */
+static cm_status read_model(const place *at)
+{
+    cm_model *m = NULL;
+    cm_model_info info = CM_MODEL_INFO_INIT;
+    const char *name;
+    int64_t shape[8];
+    int32_t rank = 0, label;
+    size_t count = 1;
+    cm_status status = cm_model_load(at->context, path_of(at->in, "model.%s", at->choice), NULL, &m);
+    if (status == CM_OK) status = cm_model_info_get(m, &info);
+    for (size_t i = 0; status == CM_OK && i < cm_model_param_count(m); i++)
+        status = cm_model_param_info(m, i, &name, &rank, shape, NULL);
+    for (int32_t i = 0; i < rank; i++) count *= (size_t)shape[i];
+    float *values = malloc(count * sizeof *values);
+    if (!values && status == CM_OK) status = CM_ERR_MEMORY;
+    if (status == CM_OK) status = cm_model_param_read(m, cm_model_param_count(m) - 1, count, values);
+    free(values);
+    cm_model_free(m);
+    if (status == CM_OK) status = cm_model_load(at->context, path_of(at->in, "jump.safetensors"), NULL, &m);
+    if (status == CM_OK) (void)cm_model_class_name(m, 0);
+    if (status == CM_OK) status = cm_model_find_class(m, "1", &label);
+    if (status == CM_OK) cm_model_free(m);
     return status;
 }
 
@@ -163,6 +221,8 @@ static cm_status denoise(const place *at)
     cm_status status = cm_model_load(at->context, path_of(at->in, "jump.safetensors"), NULL, &m);
     if (status == CM_OK && strcmp(at->choice, "tangent") == 0)
         status = cm_model_denoise_tangent(m, &o, BATCH, x, sigma, x, moves, y, t);
+    else if (status == CM_OK && strcmp(at->choice, "classes") == 0)
+        status = cm_model_denoise(m, BATCH, x, sigma, labels, y);
     else if (status == CM_OK) status = cm_model_denoise_with(m, &o, BATCH, x, sigma, y);
     cm_model_free(m);
     return status;
@@ -219,6 +279,28 @@ static cm_status sample(const place *at)
     const char *model = jumps ? "jump" : strcmp(at->choice, "flowmap") == 0 ? "two" : "denoiser";
     cm_status status = open_sampler(at, model, &m, &s);
     if (status == CM_OK) status = cm_sampler_run(s, &o, BATCH, images);
+    cm_sampler_free(s);
+    cm_model_free(m);
+    return status;
+}
+
+/* What a sampler says before and after it is made, and bytes drawn in place of values. */
+static cm_status sample_bytes(const place *at)
+{
+    cm_model *m = NULL;
+    cm_sampler *s = NULL;
+    cm_sampler_options o = CM_SAMPLER_OPTIONS_INIT;
+    cm_sampler_info info = CM_SAMPLER_INFO_INIT;
+    static uint8_t pixels[BATCH * VALUES];
+    const cm_images out = cm_images_u8(BATCH, SIDE, SIDE, CHANNELS, pixels);
+    int32_t nfe;
+    o.max_batch = BATCH;
+    cm_status status = cm_model_load(at->context, path_of(at->in, "jump.safetensors"), NULL, &m);
+    if (status == CM_OK) status = cm_sampler_estimate(m, &o, &info);
+    if (status == CM_OK) status = cm_sampler_create(m, &o, &s);
+    if (status == CM_OK) status = cm_sampler_info_get(s, &info);
+    if (status == CM_OK) status = cm_sampler_nfe(s, NULL, &nfe);
+    if (status == CM_OK) status = cm_sampler_run_images(s, NULL, &out);
     cm_sampler_free(s);
     cm_model_free(m);
     return status;
@@ -314,6 +396,35 @@ static cm_status code_image(const place *at)
     return status;
 }
 
+/* A picture with a note, and a page of pictures with and without names. */
+static cm_status page_of_images(const place *at)
+{
+    static const char *const names[] = {"one", "another"};
+    static float values[2 * 16 * 16 * 3];
+    static uint8_t page[200 * 200 * 3];
+    int32_t h, w;
+    uint8_t *note = NULL;
+    size_t size;
+    const cm_images from = cm_images_f32(2, 3, 16, 16, values);
+    uint8_t pixels[2 * 16 * 16 * 3];
+    const cm_images bytes = cm_images_u8(2, 16, 16, 3, pixels);
+    cm_image_write_options o = CM_IMAGE_WRITE_OPTIONS_INIT;
+    o.overwrite = CM_OVERWRITE_YES, o.note = "a note";
+    const char *path = path_of(at->out, "page.png");
+    cm_status status = cm_images_convert(&from, &bytes);
+    if (status == CM_OK) status = cm_image_grid_size(&bytes, 2, 1, &h, &w);
+    cm_images plain = cm_images_u8(1, h, w, 3, page);
+    if (status == CM_OK) status = cm_image_grid(&bytes, 2, 1, 0, &plain);
+    if (status == CM_OK) status = cm_image_named_grid_size(&bytes, 2, 1, names, &h, &w);
+    plain = cm_images_u8(1, h, w, 3, page);
+    if (status == CM_OK) status = cm_image_named_grid(&bytes, 2, 1, 0, names, &plain);
+    if (status == CM_OK) status = cm_image_write_check(at->context, path, &plain, &o);
+    if (status == CM_OK) status = cm_image_write(at->context, path, &plain, &o);
+    if (status == CM_OK) status = cm_image_note(at->context, path, &note, &size);
+    if (note) cm_bytes_free(at->context, note);
+    return status;
+}
+
 static const char *const set_kinds[] = {"folder", "set.tar", "set.zip", "set.npz", "idx", "cifar", NULL};
 static cm_status open_set_of(const place *at, const char *kind, cm_dataset **d)
 {
@@ -332,6 +443,11 @@ static cm_status read_set(const place *at)
     if (status == CM_OK) status = cm_dataset_info_get(d, &info);
     const cm_images out = cm_images_f32(4, info.channels, info.height, info.width, values);
     if (status == CM_OK) status = cm_dataset_read(d, 0, &out, labels);
+    uint64_t *counts = calloc((size_t)info.classes + 1, sizeof *counts);
+    if (!counts && status == CM_OK) status = CM_ERR_MEMORY;
+    if (status == CM_OK && info.classes) status = cm_dataset_class_counts(d, (size_t)info.classes, counts);
+    if (status == CM_OK) (void)cm_dataset_class_name(d, 0);
+    free(counts);
     cm_dataset_free(d);
     return status;
 }
@@ -423,7 +539,93 @@ static cm_status options(const place *at)
     return status;
 }
 
-static cm_status run_directory(const place *at)
+/* What options say of themselves and of a training that they would be, without one. */
+static cm_status ask_options(const place *at)
+{
+    cm_train_options *o = NULL;
+    cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
+    cm_option_info info = CM_OPTION_INFO_INIT;
+    cm_trainer *t = NULL;
+    char text[2000];
+    double number;
+    uint64_t bytes, steps;
+    cm_status status = tiny_options(at->context, "edm", &o);
+    for (size_t i = 0; status == CM_OK && i < cm_train_option_count(); i++) {
+        status = cm_train_option_describe(i, &info);
+        if (status == CM_OK) status = cm_train_option_default(i, CM_TRAIN_EDM, text, sizeof text, NULL);
+        if (status == CM_OK) status = cm_train_options_get(o, info.name, text, sizeof text, NULL);
+    }
+    if (status == CM_OK) status = cm_train_options_get_number(o, "lr", &number);
+    if (status == CM_OK) status = cm_train_options_check(o);
+    const char *network = cm_train_preset_config(0);
+    if (status == CM_OK) status = cm_model_create(at->context, network, 1, &inputs.model);
+    if (status == CM_OK) status = cm_train_preset_check(cm_train_preset_name(0), inputs.model);
+    cm_model_free(inputs.model);
+    inputs.model = NULL;
+    if (status == CM_OK) status = cm_model_create(at->context, TINY_DENOISER, 1, &inputs.model);
+    if (status == CM_OK) status = cm_trainer_estimate(&inputs, o, &bytes);
+    if (status == CM_OK) status = cm_trainer_create(&inputs, o, &t);
+    if (status == CM_OK) status = cm_trainer_bytes(t, &bytes);
+    if (status == CM_OK) status = cm_trainer_steps(t, &steps);
+    cm_trainer_free(t);
+    cm_model_free(inputs.model);
+    cm_train_options_free(o);
+    return status;
+}
+
+/* A step whose loss is by a network of LPIPS. */
+static cm_status train_by_lpips(const place *at)
+{
+    cm_train_options *o = NULL;
+    cm_trainer *t = NULL;
+    cm_status status = tiny_options(at->context, "ct", &o);
+    if (status == CM_OK) status = cm_train_options_set(o, "distance", "lpips");
+    if (status == CM_OK) status = cm_train_options_set(o, "lpips_weights", path_of(at->in, "alex.safetensors"));
+    if (status == CM_OK) status = cm_train_options_set(o, "lpips_lin", lin_file);
+    if (status == CM_OK) status = cm_train_options_set(o, "lpips_resize", "small");
+    if (status == CM_OK) status = tiny_trainer_with(at->context, o, &t);
+    if (status == CM_OK) status = tiny_trainer_step(t);
+    cm_trainer_free(t);
+    cm_train_options_free(o);
+    return status;
+}
+
+/* Options of a run, asked, written, read, taken from a directory; and the file that the directory is about. */
+static cm_status ask_run(const place *at)
+{
+    cm_run_options *o = NULL, *other = NULL, *given = NULL;
+    cm_run *r = NULL;
+    cm_model *m = NULL;
+    cm_dataset *d = NULL;
+    cm_run_info info = CM_RUN_INFO_INIT;
+    char text[16000], path[600];
+    cm_status status = cm_run_options_create(at->context, &o);
+    if (status == CM_OK) cm_run_options_prefix(o, "--");
+    if (status == CM_OK) status = cm_run_options_load(o, path_of(at->in, "kept"));
+    if (status == CM_OK) status = cm_run_options_json(o, text, sizeof text, NULL);
+    if (status == CM_OK) status = cm_run_options_create(at->context, &other);
+    if (status == CM_OK) status = cm_run_options_read(other, text);
+    if (status == CM_OK) status = cm_run_options_set_number(other, "steps", 3);
+    if (status == CM_OK) status = cm_run_options_check(other);
+    if (status == CM_OK) status = open_set_of(at, "folder", &d);
+    if (status == CM_OK) status = cm_model_create(at->context, TINY_DENOISER, 1, &m);
+    if (status == CM_OK) status = cm_run_options_create(at->context, &given);
+    if (status == CM_OK) status = cm_run_options_inputs(given, m, NULL, d);
+    if (status == CM_OK) status = cm_run_options_set(given, "batch", "2");
+    if (status == CM_OK) status = cm_run_create(given, path_of(at->out, "asked"), &r);
+    if (status == CM_OK) status = cm_run_info_get(r, &info);
+    if (status == CM_OK) (void)cm_run_trainer(r);
+    if (status == CM_OK) status = cm_run_model_path(at->context, path_of(at->in, "kept"), path, sizeof path);
+    cm_run_free(r);
+    cm_dataset_free(d);
+    cm_model_free(m);
+    cm_run_options_free(given);
+    cm_run_options_free(other);
+    cm_run_options_free(o);
+    return status;
+}
+
+static cm_status run_in(const place *at, const char *directory)
 {
     cm_run_options *o = NULL;
     cm_run *r = NULL;
@@ -441,13 +643,18 @@ static cm_status run_directory(const place *at)
     cm_status status = cm_run_options_create(at->context, &o);
     for (size_t i = 0; i < sizeof set / sizeof *set && status == CM_OK; i++)
         status = cm_run_options_set(o, set[i][0], set[i][1]);
-    if (status == CM_OK) status = cm_run_create(o, path_of(at->out, "directory"), &r);
+    if (status == CM_OK) status = cm_run_create(o, directory, &r);
     if (status == CM_OK) status = cm_run_estimate(r, 1, &needs);
     if (status == CM_OK) status = cm_run_begin(r);
     if (status == CM_OK) status = cm_run_execute(r, 2, NULL, NULL);
     cm_run_free(r);
     cm_run_options_free(o);
     return status;
+}
+
+static cm_status run_directory(const place *at)
+{
+    return run_in(at, path_of(at->out, "directory"));
 }
 
 /* --- metrics ------------------------------------------------------------------------------------------------------
@@ -458,15 +665,23 @@ static cm_status features(const place *at)
     cm_features *f = NULL;
     cm_feature_rows rows = CM_FEATURE_ROWS_INIT, back = CM_FEATURE_ROWS_INIT;
     static float images[BATCH * 28 * 28], values[BATCH * 64];
+    static double mean[64], covariance[64 * 64];
+    cm_features_info info = CM_FEATURES_INFO_INIT;
+    cm_statistics *s = NULL;
     size_t n = BATCH;
     const cm_images view = cm_images_f32(BATCH, 1, 28, 28, images);
     fill(BATCH * 28 * 28, 5, images);
     rows.values = back.values = values;
     cm_status status = cm_features_open(at->context, "models/features/lenet.safetensors", NULL, &f);
+    if (status == CM_OK) status = cm_features_info_get(f, &info);
+    if (status == CM_OK) status = cm_features_run(f, &view, values, NULL);
     if (status == CM_OK) status = cm_features_run_rows(f, &view, &rows);
     if (status == CM_OK)
         status = cm_features_write(f, path_of(at->out, "rows.npz"), BATCH, &rows, NULL, CM_OVERWRITE_YES);
     if (status == CM_OK) status = cm_features_read(f, path_of(at->out, "rows.npz"), &n, &back, NULL);
+    if (status == CM_OK) status = cm_statistics_given(at->context, info.features, 10, mean, covariance, &s);
+    if (status == CM_OK) status = cm_statistics_mark(s, f);
+    cm_statistics_free(s);
     cm_features_free(f);
     return status;
 }
@@ -475,7 +690,8 @@ static cm_status statistics(const place *at)
 {
     cm_statistics *a = NULL, *b = NULL, *c = NULL;
     float x[ROWS * FEATURES];
-    double distance, mean, deviation;
+    double distance, mean, deviation, means[FEATURES];
+    cm_statistics_info info = CM_STATISTICS_INFO_INIT;
     cm_subset_options subsets = CM_SUBSET_OPTIONS_INIT;
     fill(ROWS * FEATURES, 6, x);
     subsets.size = 20, subsets.subsets = 3;
@@ -484,6 +700,8 @@ static cm_status statistics(const place *at)
     if (status == CM_OK) status = cm_statistics_add(a, ROWS, x);
     if (status == CM_OK) status = cm_statistics_add(b, ROWS - 10, x);
     if (status == CM_OK) status = cm_statistics_merge(b, a);
+    if (status == CM_OK) status = cm_statistics_info_get(b, &info);
+    if (status == CM_OK) status = cm_statistics_values(b, means, NULL);
     if (status == CM_OK) status = cm_frechet_distance(a, b, &distance);
     if (status == CM_OK) status = cm_frechet_subsets(a, ROWS, x, &subsets, &mean, &deviation);
     if (status == CM_OK) status = cm_frechet_infinity(a, ROWS, x, &subsets, &distance);
@@ -508,6 +726,57 @@ static cm_status scores(const place *at)
     cm_status status = cm_kernel_distance(at->context, FEATURES, ROWS, x, ROWS, y, &subsets, &a, &b);
     if (status == CM_OK) status = cm_inception_score(at->context, FEATURES, ROWS, x, &parts, &a, &b);
     if (status == CM_OK) status = cm_precision_recall(at->context, FEATURES, ROWS, x, ROWS, y, &neighbours, &a, &b);
+    return status;
+}
+
+/* Two pairs of pictures by LPIPS, and the gradient of their distances. */
+static cm_status pairs(const place *at)
+{
+    enum { WIDE = 35 };
+    static float a[2 * 3 * WIDE * WIDE], b[2 * 3 * WIDE * WIDE], slope[2 * 3 * WIDE * WIDE];
+    cm_lpips *l = NULL;
+    cm_lpips_info info = CM_LPIPS_INFO_INIT;
+    double distances[2];
+    fill(2 * 3 * WIDE * WIDE, 10, a);
+    fill(2 * 3 * WIDE * WIDE, 11, b);
+    const cm_images one = cm_images_f32(2, 3, WIDE, WIDE, a), other = cm_images_f32(2, 3, WIDE, WIDE, b);
+    cm_status status = cm_lpips_open(at->context, NULL, path_of(at->in, "alex.safetensors"), lin_file, NULL, &l);
+    if (status == CM_OK) status = cm_lpips_info_get(l, &info);
+    if (status == CM_OK) status = cm_lpips_run(l, &one, &other, distances, NULL, NULL);
+    if (status == CM_OK) status = cm_lpips_gradient(l, &one, &other, distances, slope);
+    cm_lpips_free(l);
+    return status;
+}
+
+/* The level at which a jump gives the nearest pictures: each point draws. */
+typedef struct {
+    cm_sampler *sampler;
+    cm_status status;
+} searched;
+
+static int32_t score_level(void *user, int32_t point, double *score)
+{
+    searched *s = user;
+    cm_sample_options o = CM_SAMPLE_OPTIONS_INIT;
+    const double levels[2] = {80, 0.5 + point};
+    float images[VALUES];
+    o.method = CM_METHOD_MULTISTEP, o.sigmas = levels, o.sigma_count = 2;
+    const cm_status status = cm_sampler_run(s->sampler, &o, 1, images);
+    *score = fabs((double)images[0]);
+    return (int32_t)status;
+}
+
+static cm_status search(const place *at)
+{
+    cm_model *m = NULL;
+    searched s = {NULL, CM_OK};
+    cm_search_options o = CM_SEARCH_OPTIONS_INIT;
+    int32_t best;
+    o.right = 4;
+    cm_status status = open_sampler(at, "jump", &m, &s.sampler);
+    if (status == CM_OK) status = cm_search_point(&o, score_level, &s, &best);
+    cm_sampler_free(s.sampler);
+    cm_model_free(m);
     return status;
 }
 
@@ -543,7 +812,7 @@ static const char *const model_files[] = {"safetensors", "pt", "folder", NULL};
 static const char *const single_files[] = {"safetensors", "pt", NULL};
 static const char *const checkpoints[] = {"safetensors",         "pt", "folder", "flax_ok_small.msgpack",
                                           "odd_views_legacy.pt", NULL};
-static const char *const denoisings[] = {"values", "tangent", NULL};
+static const char *const denoisings[] = {"values", "classes", "tangent", NULL};
 
 static const operation operations[] = {
     {"create a context", create_context, NULL, NULL, 0},
@@ -553,23 +822,32 @@ static const operation operations[] = {
     {"load by a function", load_stream, NULL, single_files, 0},
     {"save a model", save, NULL, model_files, 0},
     {"open a checkpoint", open_checkpoint, NULL, checkpoints, 0},
+    {"read a checkpoint", read_checkpoint, NULL, single_files, 0},
+    {"read a model", read_model, NULL, model_files, 0},
     {"denoise", denoise, NULL, denoisings, 1},
     {"likelihood", likelihood, NULL, NULL, 1},
     {"sample", sample, "methods", NULL, 1},
+    {"sample bytes", sample_bytes, NULL, NULL, 1},
     {"edit", edit, NULL, tasks, 1},
     {"write a picture", write_image, NULL, picture_formats, 0},
     {"read a picture", read_image, NULL, picture_formats, 0},
     {"code a picture", code_image, NULL, picture_formats, 0},
+    {"a page of pictures", page_of_images, NULL, NULL, 0},
     {"read a data set", read_set, NULL, set_kinds, 0},
     {"check and pack a data set", pack_set, NULL, set_kinds, 0},
     {"train", train, "objectives", NULL, 1},
     {"optimize", optimize, "optimizers", NULL, 1},
     {"train on a data set", train_on_set, NULL, NULL, 1},
+    {"train by LPIPS", train_by_lpips, NULL, NULL, 1},
     {"training options", options, NULL, NULL, 0},
+    {"ask training options", ask_options, NULL, NULL, 1},
+    {"ask a run", ask_run, NULL, NULL, 0},
     {"run in a directory", run_directory, NULL, NULL, 1},
     {"features", features, NULL, NULL, 1},
     {"statistics", statistics, NULL, NULL, 0},
     {"scores", scores, NULL, NULL, 0},
+    {"pairs of pictures", pairs, NULL, NULL, 1},
+    {"search a level", search, NULL, NULL, 1},
     {"write samples", write_samples, NULL, NULL, 0},
     {"average of two widths", reconstruct, NULL, NULL, 0},
 };
@@ -657,6 +935,36 @@ static int write_sets(const char *in)
            write_file(path_of(in, "cifar/data_batch_1.bin"), "", 1, 2 * 3073);
 }
 
+/* AlexNet's layers for LPIPS, as a file of safetensors. */
+static int write_backbone(const char *path)
+{
+    static const int layers[5][4] = {
+        {0, 64, 3, 11}, {3, 192, 64, 5}, {6, 384, 192, 3}, {8, 256, 384, 3}, {10, 256, 256, 3}};
+    char head[2048];
+    size_t n = 8, offset = 0;
+    for (int i = 0; i < 5; i++) {
+        const int *l = layers[i];
+        const size_t weights = (size_t)l[1] * (size_t)l[2] * (size_t)(l[3] * l[3]) * 4, bias = (size_t)l[1] * 4;
+        n += (size_t)snprintf(head + n, sizeof head - n,
+                              "%c\"features.%d.weight\":{\"dtype\":\"F32\",\"shape\":[%d,%d,%d,%d],"
+                              "\"data_offsets\":[%zu,%zu]},\"features.%d.bias\":{\"dtype\":\"F32\","
+                              "\"shape\":[%d],\"data_offsets\":[%zu,%zu]}",
+                              i ? ',' : '{', l[0], l[1], l[2], l[3], l[3], offset, offset + weights, l[0], l[1],
+                              offset + weights, offset + weights + bias);
+        offset += weights + bias;
+    }
+    head[n++] = '}';
+    while (n % 8) head[n++] = ' ';
+    for (int i = 0; i < 8; i++) head[i] = (char)((n - 8) >> (8 * i) & 255);
+    float *values = malloc(offset);
+    FILE *f = fopen(path, "wb");
+    if (values) fill(offset / 4, 12, values);
+    for (size_t i = 0; values && i < offset / 4; i++) values[i] *= 0.02f;
+    const int done = values && f && fwrite(head, 1, n, f) == n && fwrite(values, 1, offset, f) == offset;
+    free(values);
+    return f && fclose(f) == 0 && done;
+}
+
 /* Two stored averages of a step. */
 static cm_status write_averages(const char *in)
 {
@@ -674,7 +982,10 @@ static cm_status write_averages(const char *in)
 
 int operations_prepare(const char *in)
 {
-    if (write_models(in) == CM_OK && write_sets(in) && write_averages(in) == CM_OK) return 1;
+    const place at = {.in = in, .out = in, .choice = ""};
+    if (write_models(in) == CM_OK && write_sets(in) && write_averages(in) == CM_OK &&
+        write_backbone(path_of(in, "alex.safetensors")) && run_in(&at, path_of(in, "kept")) == CM_OK)
+        return 1;
     fprintf(stderr, "the files of the operations: %s\n", cm_last_message());
     return 0;
 }
