@@ -39,6 +39,8 @@ cm_status cmi_state_tensors(cm_trainer *t, const cm_state_part *part, cm_state_u
 cm_status cmi_state_hash(cm_context *context, const char *path, size_t *size, char text[33]);
 /* The hash of state.json's members but for that hash; MEMORY. */
 cm_status cmi_state_own_hash(const json_t *state, char text[33]);
+/* state.json as it is written, to be given back by free(); NULL: no memory. */
+char *cmi_state_text(const json_t *state);
 /* "a/b" into out, which has CM_STATE_PATH bytes. */
 cm_status cmi_state_path(char *out, const char *a, const char *b);
 /* Whether a name is that of a whole checkpoint: "step-" and digits. */

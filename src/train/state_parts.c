@@ -110,6 +110,11 @@ static void hash_text(XXH128_hash_t h, char text[33])
     (void)snprintf(text, 33, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
 }
 
+char *cmi_state_text(const json_t *state)
+{
+    return cmi_json_print(state, JSON_INDENT(1) | JSON_SORT_KEYS);
+}
+
 /* Of the shortest text: a number comes back from its digits as it was. */
 cm_status cmi_state_own_hash(const json_t *state, char text[33])
 {

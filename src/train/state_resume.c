@@ -1,5 +1,6 @@
 /* state_resume.c - continues from the newest checkpoint whose files are undamaged. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "io/directory.h"
@@ -23,16 +24,30 @@ static cm_status read_part(cm_trainer *t, const char *path, const cm_tensor *ten
     return status;
 }
 
+/* Byte for byte: a flipped bit can make an E of an e, which is the same number. */
+static cm_status check_text(const char *path, const json_t *state, const unsigned char *text, size_t size)
+{
+    if (json_integer_value(json_object_get(state, "format")) != CM_STATE_FORMAT) return CM_OK;
+    char *written = cmi_state_text(state);
+    if (!written) CM_FAIL(CM_ERR_MEMORY, "out of memory: %s", path);
+    const int same = strlen(written) == size && memcmp(written, text, size) == 0;
+    free(written);
+    if (!same) CM_FAIL(CM_ERR_FORMAT, "%s: not as it was written: damaged", path);
+    return CM_OK;
+}
+
 static cm_status read_state(cm_trainer *t, const char *path, json_t **out)
 {
     unsigned char *text;
     size_t size;
     CM_TRY(cmi_file_read(t->context, path, CM_JSON_TEXT, &text, &size));
     cm_status status = cmi_json_tree(path, (const char *)text, size, out);
+    if (status == CM_OK && !json_is_object(*out))
+        status = cmi_fail(CM_ERR_FORMAT, "%s: not a checkpoint's state", path);
+    if (status == CM_OK) status = check_text(path, *out, text, size);
     cmi_free(t->context, text);
-    if (status != CM_OK || json_is_object(*out)) return status;
-    json_decref(*out);
-    CM_FAIL(CM_ERR_FORMAT, "%s: not a checkpoint's state", path);
+    if (status != CM_OK) json_decref(*out);
+    return status;
 }
 
 /* The counts of state.json; one that is missing is 0. */

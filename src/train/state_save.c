@@ -47,7 +47,7 @@ static cm_status write_state(cm_trainer *t, const char *directory, json_t *files
     char hash[33], *text = NULL;
     cm_status status = state ? cmi_state_own_hash(state, hash) : cmi_fail(CM_ERR_MEMORY, "out of memory: state");
     if (status == CM_OK && json_object_set_new(state, CM_STATE_HASH, json_string(hash)) == 0)
-        text = cmi_json_print(state, JSON_INDENT(1) | JSON_SORT_KEYS);
+        text = cmi_state_text(state);
     if (status == CM_OK && !text) status = cmi_fail(CM_ERR_MEMORY, "out of memory: state");
     if (status == CM_OK) status = cmi_state_path(path, directory, "state.json");
     if (status == CM_OK) status = write_text(t, path, text);
