@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""catalogue.py BUILD [--list]: hostile, damaged and odd files (reliability R8, and faults of data sets and pictures).
+"""catalogue.py BUILD [--list] [--ways LIST]: hostile, damaged and odd files (reliability R8, and faults of data sets and pictures).
 
 Each row: how the file is opened (tests/catalogue_program.c), its name, its maker, the status that has to come, and
 words that the message has to have (or, for OK, what was read).  A message of a failure also has to name the file.  What
@@ -20,12 +20,14 @@ import zlib
 BUILD = sys.argv[1] if len(sys.argv) > 1 else "build"
 TOP = os.getcwd()
 ROWS = []
+WAYS = sys.argv[sys.argv.index("--ways") + 1].split(",") if "--ways" in sys.argv else None  # of tests/catalogue_program.c
 BOUND, SECONDS = 16 << 20, 10
 
 
 def row(way, name, made, status, *words, **more):
     """made: bytes, a text, or a function of the path."""
-    ROWS.append((way, name, made, status, words, more))
+    if WAYS is None or way in WAYS:
+        ROWS.append((way, name, made, status, words, more))
 
 
 # --- safetensors -----------------------------------------------------------------------------

@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
-"""mutations.py BUILD [--number 100] [--seed 1] [--least 85]: how many small faults the fast tests find.
+"""mutations.py BUILD [--number 100] [--seed 1] [--least 85] [--jobs 1] [--only TEXT]: how many small faults the fast
+tests find.
 
-One operator or number of a parser, of the checkpoints' code or of a schedule is changed at a time, in a copy of the tree;
-the file is compiled, and the tests that know this code are run until one fails.  Prints what was not found, and fails
-below --least of a hundred.  A change that does not compile, or gives the same object, is drawn again."""
+One operator or number of a parser, of the checkpoints' code or of a schedule is changed at a time, in a copy of the
+tree.  The file alone is compiled; the tests that know this code are linked with it before the library, and run until one
+fails.  Prints what was not found, and fails below --least of a hundred.  A change that does not compile, that gives the
+same code, or that is known to change nothing (EQUIVALENT) is drawn again."""
 import argparse
-import hashlib
 import os
 import random
 import re
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 p = argparse.ArgumentParser()
@@ -20,22 +23,24 @@ p.add_argument("build")
 p.add_argument("--number", type=int, default=100)
 p.add_argument("--seed", type=int, default=1)
 p.add_argument("--least", type=float, default=85)
+p.add_argument("--jobs", type=int, default=1)
+p.add_argument("--only", default="", help="places whose file and line have this text: src/io/zip.c:12")
 p.add_argument("--minutes", type=float, default=600, help="after which no other change is tried")
 o = p.parse_args()
 
 # Files, and the programs that know them, the quickest first.
 GROUPS = [
-    ("io/json_text.c io/json_tree.c io/safetensors.c io/tensors.c io/input.c", "formats io catalogue"),
+    ("io/json_text.c io/json_tree.c io/safetensors.c io/tensors.c io/input.c", "io formats catalogue:tensors,model,config,checkpoint"),
     ("io/pickle.c io/pickle_machine.c io/pickle_opcodes.c io/pickle_symbols.c io/zip_directory.c io/torch.c io/torch_data.c io/torch_zip.c "
-     "io/torch_legacy.c io/torch_modules.c", "formats catalogue zip"),
-    ("io/edm_pickle.c io/edm_network.c", "snapshots snapshot_damage catalogue"),
-    ("io/msgpack.c io/flax.c io/flax_tree.c", "flax catalogue"),
-    ("io/picture.c io/orient.c io/jpeg.c io/png.c", "pictures catalogue"),
-    ("io/npy.c io/npz.c io/zip.c", "data metric_files catalogue"),
-    ("data/tar.c data/idx.c data/cifar.c data/zipset.c data/npzset.c data/label_json.c data/folder.c", "data folders catalogue"),
-    ("train/state_save.c train/state_resume.c train/state_parts.c train/state_compare.c", "train_state trainer_calls"),
-    ("train/curriculum.c train/ema.c train/phema.c train/axis.c", "train_options golden edm2"),
-    ("diffusion/schedule.c diffusion/times.c diffusion/levels.c diffusion/option_checks.c", "sampler_options golden sampler"),
+     "io/torch_legacy.c io/torch_modules.c", "formats zip catalogue:tensors,model,checkpoint"),
+    ("io/edm_pickle.c io/edm_network.c", "snapshots snapshot_damage catalogue:tensors,model,checkpoint"),
+    ("io/msgpack.c io/flax.c io/flax_tree.c", "flax catalogue:tensors,model,checkpoint"),
+    ("io/picture.c io/orient.c io/jpeg.c io/png.c", "pictures catalogue:picture"),
+    ("io/npy.c io/npz.c io/zip.c io/gunzip.c", "metric_files data catalogue:statistics,dataset"),
+    ("data/tar.c data/idx.c data/cifar.c data/zipset.c data/npzset.c data/label_json.c data/folder.c", "data folders catalogue:dataset"),
+    ("train/state_save.c train/state_resume.c train/state_parts.c train/state_compare.c", "trainer_calls train_state"),
+    ("train/curriculum.c train/ema.c train/phema.c train/axis.c", "train_options edm2 golden"),
+    ("diffusion/schedule.c diffusion/times.c diffusion/levels.c diffusion/option_checks.c", "sampler_options sampler golden"),
 ]
 CHANGES = [(r"<=", ["<", ">="]), (r">=", [">", "<="]), (r"==", ["!="]), (r"!=", ["=="]), (r"&&", ["||"]), (r"\|\|", ["&&"]),
            (r"(?<=\s)<(?=\s)", ["<=", ">"]), (r"(?<=\s)>(?=\s)", [">=", "<"]), (r"(?<=\w\s)\+(?=\s)", ["-"]), (r"(?<=[\w)]\s)-(?=\s)", ["+"]),
@@ -43,6 +48,9 @@ CHANGES = [(r"<=", ["<", ">="]), (r">=", [">", "<="]), (r"==", ["!="]), (r"!=", 
            (r"(?<=[\s(\[])1(?=[;,)\]\s])", ["0", "2"]), (r"(?<=[\s(\[])0(?=[;,)\]\s])", ["1"]), (r"<<", [">>"]), (r"(?<=\s)&(?=\s)", ["|"])]
 # Not code, or of no effect that a test could see.
 SKIP = re.compile(r"^\s*(/?\*|//|#|enum\b|typedef\b)|CM_FAIL|cmi_fail|cmi_log|snprintf|\(void\)|^\s*\"|static const char|MEMORY|if \(!\w+(->\w+)?\) return|cmi_malloc|cmi_calloc")
+# The changed line, and why nothing is another thing with it.
+EQUIVALENT = {
+}
 
 
 def places(path):
@@ -66,8 +74,13 @@ def places(path):
     return found
 
 
-def sh(command, folder, seconds=1800, **more):
-    return subprocess.run(command, shell=isinstance(command, str), cwd=folder, capture_output=True, text=True, errors="replace", timeout=seconds, **more)
+def sh(command, folder, seconds=3600, cpu=0):
+    def bounds():
+        if cpu:
+            resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
+            resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+    return subprocess.run(command, shell=isinstance(command, str), cwd=folder, capture_output=True, text=True, errors="replace", timeout=seconds,
+                          preexec_fn=bounds)
 
 
 def set_up():
@@ -76,14 +89,15 @@ def set_up():
     for f in sh(["git", "ls-files"], ".").stdout.split("\n")[:-1]:
         os.makedirs(os.path.dirname(os.path.join(top, f)), exist_ok=True)
         shutil.copy(f, os.path.join(top, f))
-    names = sorted({n for _, tests in GROUPS for n in tests.split()} - {"catalogue", "golden"})
+    names = sorted({n.split(":")[0] for _, tests in GROUPS for n in tests.split()} - {"catalogue", "golden"})
     objects = ["tests/check_%s.o" % n for n in names] + ["tests/support/%s.o" % s for s in ("suite", "fill", "memory", "probe", "keys")]
     objects += ["tests/ref/naive.o", "tests/catalogue_program.o"]
     r = sh(["make", "-s", "-j2", "BUILD=" + o.build, *[o.build + "/" + x for x in ["obj/libconsistency-internal.a", "tests/golden/golden", *objects]]], ".", 7200)
     if r.returncode:
         raise SystemExit("mutations: the tree cannot be built: " + r.stderr[-500:])
-    shutil.copytree(o.build + "/obj", top + "/build/obj")
     os.makedirs(top + "/build/tests")
+    os.makedirs(top + "/build/obj")
+    shutil.copy(o.build + "/obj/libconsistency-internal.a", top + "/build/obj/")
     for d in ("golden", "support", "ref"):
         shutil.copytree("%s/tests/%s" % (o.build, d), "%s/build/tests/%s" % (top, d))
     for x in objects:
@@ -96,71 +110,98 @@ def set_up():
     parts = {n: ["build/tests/check_%s.o" % n, "build/tests/ref/naive.o", *support] for n in names}
     parts["catalogue"] = ["build/tests/catalogue_program.o", "build/tests/support/memory.o"]
     parts["golden"] = golden + [x for x in support if "suite" not in x]
-    links = {n: "gcc -fopenmp -o %s %s build/obj/libconsistency-internal.a %s" %
-             ("build/tests/catalogue_program" if n == "catalogue" else "build/t_" + n, " ".join(x), libs) for n, x in parts.items()}
-    return top, compile_line, links
+    links = {n: "gcc -fopenmp -o BIN/%s %s OBJECT build/obj/libconsistency-internal.a %s" %
+             ("tests/catalogue_program" if n == "catalogue" else n, " ".join(x), libs) for n, x in parts.items()}
+    return top, compile_line + " -w -g0", links
 
 
-def command_of(test):
-    if test == "catalogue":
-        return [sys.executable, "tests/catalogue.py", "build"]
-    if test == "golden":
-        return ["build/t_golden", "tests/data/golden"]
-    return ["build/t_" + test]
+class Tester:
+    """Of one worker: programs in a folder of its own."""
 
+    def __init__(self, top, compile_line, links, worker):
+        self.top, self.compile_line, self.links = top, compile_line, links
+        self.bin = "build/worker%d" % worker
+        os.makedirs("%s/%s/tests" % (top, self.bin))
+        self.object = self.bin + "/changed.o"
 
-def fails(test, top, links, seconds):
-    if sh(links[test], top).returncode:
-        raise SystemExit("mutations: %s does not link" % test)
-    try:
-        return sh(command_of(test), top, seconds).returncode != 0
-    except subprocess.TimeoutExpired:
-        return True
+    def compile(self, f, text):
+        """The code of that file with this text, or None."""
+        source = self.bin + "/changed.c"
+        with open(os.path.join(self.top, source), "w") as out:
+            out.write(text)
+        line = self.compile_line.replace("src/io/npy.c", source).replace("build/obj/io/npy.o", self.object)
+        if sh(line, self.top).returncode:
+            return None
+        return open(os.path.join(self.top, self.object), "rb").read()
+
+    def fails(self, test, cpu):
+        name, _, ways = test.partition(":")
+        if sh(self.links[name].replace("BIN", self.bin).replace("OBJECT", self.object if cpu else ""), self.top).returncode:
+            raise SystemExit("mutations: %s does not link" % name)
+        command = {"catalogue": [sys.executable, "tests/catalogue.py", self.bin, "--ways", ways],
+                   "golden": [self.bin + "/golden", "tests/data/golden"]}.get(name, [self.bin + "/" + name])
+        try:
+            return sh(command, self.top, 600, cpu).returncode != 0
+        except subprocess.TimeoutExpired:
+            return True
 
 
 def main():
     random.seed(o.seed)
     start = time.monotonic()
     top, compile_line, links = set_up()
+    lock = threading.Lock()
+    caught, missed, tried = [], [], [0]
     try:
-        takes = {}
-        for test in sorted({n for _, tests in GROUPS for n in tests.split()}):
-            began = time.monotonic()
-            if fails(test, top, links, 1800):
-                raise SystemExit("mutations: %s fails without a change" % test)
-            takes[test] = time.monotonic() - began
-        sites = [(f, tests.split(), place) for files, tests in GROUPS for f in files.split() for place in places("src/" + f)]
+        sites = [(f, tests.split(), place) for files, tests in GROUPS for f in files.split() for place in places("src/" + f)
+                 if o.only in "src/%s:%d" % (f, place[0] + 1)]
         random.shuffle(sites)
-        caught, missed, tried = 0, [], 0
-        for f, tests, (n, begin, end, other) in sites:
-            if tried == o.number or time.monotonic() - start > 60 * o.minutes:
-                break
-            path, obj = os.path.join(top, "src", f), os.path.join(top, "build/obj", f[:-2] + ".o")
-            text = open(os.path.join("src", f)).read()
-            lines = text.split("\n")
-            lines[n] = lines[n][:begin] + other + lines[n][end:]
-            before = open(obj, "rb").read()
-            open(path, "w").write("\n".join(lines))
-            done = sh(compile_line.replace("src/io/npy.c", "src/" + f).replace("build/obj/io/npy.o", "build/obj/%s.o" % f[:-2]) + " -w", top)
-            same = done.returncode == 0 and hashlib.sha256(open(obj, "rb").read()).digest() == hashlib.sha256(before).digest()
-            if done.returncode == 0 and not same:
-                sh(["ar", "r", "build/obj/libconsistency-internal.a", "build/obj/%s.o" % f[:-2]], top)
-                tried += 1
-                by = next((t for t in tests if fails(t, top, links, 30 + 5 * takes[t])), None)
-                caught += by is not None
-                print("%3d %-28s line %-4d %-40s %s" % (tried, f, n + 1, lines[n].strip()[:40], "found by " + by if by else "NOT FOUND"), flush=True)
-                if not by:
-                    missed.append("src/%s:%d: %s" % (f, n + 1, lines[n].strip()))
-            open(path, "w").write(text)
-            with open(obj, "wb") as out:
-                out.write(before)
-            sh(["ar", "r", "build/obj/libconsistency-internal.a", "build/obj/%s.o" % f[:-2]], top)
+        first = Tester(top, compile_line, links, 0)
+        takes = {}
+        for test in sorted({t for _, tests, _ in sites for t in tests}):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            if first.fails(test, 0):
+                raise SystemExit("mutations: %s fails without a change" % test)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            takes[test] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        print("mutations: %d places; %s" % (len(sites), ", ".join("%s %.1f s" % t for t in takes.items())), flush=True)
+        unchanged = {}
+
+        def work(tester):
+            while True:
+                with lock:
+                    if tried[0] == o.number or not sites or time.monotonic() - start > 60 * o.minutes:
+                        return
+                    f, tests, (n, begin, end, other) = sites.pop(0)
+                    tried[0] += 1
+                text = open(os.path.join(top, "src", f)).read()
+                lines = text.split("\n")
+                lines[n] = lines[n][:begin] + other + lines[n][end:]
+                if f not in unchanged:
+                    unchanged[f] = tester.compile(f, text)
+                code = None if lines[n].strip() in EQUIVALENT else tester.compile(f, "\n".join(lines))
+                if code is None or code == unchanged[f]:
+                    with lock:
+                        tried[0] -= 1
+                    continue
+                by = next((t for t in tests if tester.fails(t, int(3 + 4 * takes[t]))), None)
+                with lock:
+                    (caught if by else missed).append("src/%s:%d: %s" % (f, n + 1, lines[n].strip()))
+                    print("%3d %-24s line %-4d %-70s %s" % (len(caught) + len(missed), f, n + 1, lines[n].strip()[:70], "found by " + by if by else "NOT FOUND"),
+                          flush=True)
+
+        workers = [threading.Thread(target=work, args=(first if k == 0 else Tester(top, compile_line, links, k),)) for k in range(o.jobs)]
+        for w in workers:
+            w.start()
+        for w in workers:
+            w.join()
     finally:
         shutil.rmtree(top, ignore_errors=True)
     for m in missed:
         print("not found:", m)
-    print("mutations: %d of %d found (seed %d)" % (caught, tried, o.seed))
-    return 100 * caught < o.least * tried
+    done = len(caught) + len(missed)
+    print("mutations: %d of %d found, %.0f %% (seed %d)" % (len(caught), done, 100 * len(caught) / max(done, 1), o.seed))
+    return done < o.number or 100 * len(caught) < o.least * done
 
 
 if __name__ == "__main__":

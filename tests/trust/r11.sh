@@ -39,17 +39,21 @@ reproducible() {
 part "hardening" hardening && figure "stack, relocations, protector and fortified calls as they should be"
 if long; then
     if command -v abidiff >/dev/null; then
+        takes 60
         part "abidiff" $MAKE --no-print-directory BUILD="$build" abi-check && figure "abidiff: nothing but additions"
     else
         skip "abidiff is absent"
     fi
     if git rev-parse >/dev/null 2>&1; then
+        takes 5
         part "the program of the description before" previous && figure "a program of the description before runs unchanged"
+        takes 700
         part "two builds in two folders" reproducible && figure "two builds in two folders are the same bytes"
     else
         skip "this is no clone: no earlier description, no two builds"
     fi
     for arch in i386 arm64; do
+        takes 400
         part "$arch" bash tests/trust/foreign.sh $arch "$build" >"$build/trust/$arch.txt"
         case $? in 0) figure "$(tail -1 "$build/trust/$arch.txt")" ;; *) tail -2 "$build/trust/$arch.txt" ;; esac
     done

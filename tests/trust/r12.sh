@@ -2,9 +2,11 @@
 . "$(dirname "$0")/lib.sh"
 if long; then
     for program in kernels ops convs graph; do
+        takes 200
         part "check_$program with ten times the shapes" env CHECK_EFFORT=long "$build/tests/check_$program"
     done
     if [ -d "$GOLDEN/networks" ]; then
+        takes 600
         part "reference numbers" "$build/tests/golden/golden" "$GOLDEN" >"$build/trust/golden.txt"
         tail -2 "$build/trust/golden.txt"
         figure "$(grep -c '^ok' "$build/trust/golden.txt") reference cases"

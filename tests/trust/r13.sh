@@ -3,6 +3,7 @@
 if [ ! -f tests/mpi.sh ]; then
     skip "this version trains in one process"
 elif long; then
+    takes 120
     part "processes" bash tests/mpi.sh "$build" 3 >"$build/trust/mpi.txt"
     cat "$build/trust/mpi.txt"
     figure "$(tail -1 "$build/trust/mpi.txt")"

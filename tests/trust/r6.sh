@@ -1,6 +1,7 @@
 # R6 the same bits: levels D1 to D7.
 . "$(dirname "$0")/lib.sh"
 if long; then
+    takes 55
     part "D1 to D4, D6" "$python" tests/determinism.py "$build" >"$build/trust/bits.txt"
     cat "$build/trust/bits.txt"
     figure "$(tail -1 "$build/trust/bits.txt")"
@@ -9,6 +10,7 @@ if long; then
     else
         skip "D5: this version trains in one process"
     fi
+    takes 5
     part "D7, seeds mean the same for ever" "$build/tests/check_base" && figure "D7 streams of check_base"
 else
     elsewhere "threads and batches by check_sampler, check_train and check_convs, streams by check_base"

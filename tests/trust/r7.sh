@@ -2,10 +2,12 @@
 # target (900).
 . "$(dirname "$0")/lib.sh"
 if long; then
+    takes $((17 * ${FUZZ_SECONDS:-900}))
     part "fuzzing" $MAKE --no-print-directory BUILD="$build" FUZZ_SECONDS="${FUZZ_SECONDS:-900}" fuzz >"$build/trust/fuzz.txt" 2>&1
     grep '^fuzz ' "$build/trust/fuzz.txt"
     figure "$(grep -c '^fuzz ' "$build/trust/fuzz.txt") targets, $(sed -n 's/.*executions \([0-9]*\).*/\1/p' "$build/trust/fuzz.txt" | paste -sd+ | bc) executions"
-    part "coverage of the parsers" bash tests/trust/coverage.sh "$build" corpus 90 0 && figure "$(tail -1 "$build/trust/coverage-corpus.txt")"
+    takes 400
+    part "coverage of the parsers" bash tests/trust/coverage.sh "$build" corpus 90 0 >"$build/trust/coverage.txt" && figure "$(tail -1 "$build/trust/coverage.txt")"
 else
     elsewhere "the corpora, whole and damaged (check-corpus)"
 fi

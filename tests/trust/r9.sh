@@ -2,6 +2,7 @@
 . "$(dirname "$0")/lib.sh"
 if long; then
     san="-fsanitize=address,undefined -fno-sanitize-recover=all"
+    takes 150
     part "calls under the sanitizers" $MAKE --no-print-directory BUILD="$build/san" FORTIFY= STEP=5 \
         CFLAGS="-O1 -g $san -Wno-frame-larger-than" LDFLAGS="$san" run-bad_arguments \
         >"$build/trust/arguments.txt" 2>&1

@@ -1,11 +1,21 @@
 #!/bin/bash
-# run.sh BUILD EFFORT PROMISE...: the promises one after the other, a line for each.  EFFORT is `sample` or `long`.
-# What a promise prints stands in BUILD/trust/PROMISE.log.  Exit 0: all are kept.
+# run.sh BUILD EFFORT PROMISE...: the promises one after the other, a line for each.  EFFORT is `sample`, `long` or
+# `estimate`.  What a promise prints stands in BUILD/trust/PROMISE.log.  Exit 0: all are kept.
+#
+# Long parts that have passed stand in TRUST_KEPT (BUILD/trust/kept), by promise and by the hash of the sources, and are
+# not run again: what one session has no time for the next one runs.
 build=$1 effort=$2
 shift 2
 here=$(dirname "$0")
 mkdir -p "$build/trust"
 status=0
+top=${TRUST_KEPT:-$build/trust/kept}
+total=0
+# The documents count for the promise about them alone.
+sources() {
+    (cd "$here/../.." && { git ls-files -co --exclude-standard 2>/dev/null || find . -path ./build -prune -o -type f -print; } | sort |
+        { [ "$1" = r14 ] && cat || grep -vE '^(\./)?(docs|man)/|\.md$|NEWS$'; } | tr '\n' '\0' | xargs -0 sha256sum 2>/dev/null) | sha256sum | cut -c1-16
+}
 for promise; do
     log=$build/trust/$promise.log
     name=$(echo "$promise" | tr r R)
@@ -15,6 +25,17 @@ for promise; do
         continue
     fi
     begin=$SECONDS
+    if [ "$effort" != sample ]; then
+        export TRUST_KEPT=$top/$promise-$(sources "$promise")
+        mkdir -p "$TRUST_KEPT"
+    fi
+    if [ "$effort" = estimate ]; then
+        bash "$here/$promise.sh" "$build" estimate 2>/dev/null | sed -n 's/^takes: //p' >"$log"
+        left=$(grep -v '(shown)$' "$log" | awk '{n += $1} END {print n + 0}')
+        total=$((total + left))
+        echo "$name $left s of a processor are left: $(sed 's/^\([0-9]*\) \(.*\)/\2 \1 s/' "$log" | paste -sd ';' | sed 's/;/; /g')"
+        continue
+    fi
     bash "$here/$promise.sh" "$build" "$effort" >"$log" 2>&1
     code=$?
     figures=$(sed -n 's/^figure: //p' "$log" | paste -sd ';' | sed 's/;/; /g')
@@ -33,4 +54,5 @@ for promise; do
     fi
     sed -n 's/^skipped: /'"$name"' in part: /p' "$log" | tee -a "${CHECK_SKIPS:-/dev/null}"
 done
+[ "$effort" != estimate ] || echo "in all $total s"
 exit $status

@@ -3,6 +3,7 @@
 #   make trust          all of them, as far as they go: a line for each, kept or not, with the figures (hours)
 #   make trust-r7       one
 #   make trust-sample   a sample of each, in minutes: part of make check
+#   make trust-estimate how long the long form of each takes, and what of it was shown on these sources already
 #
 # A promise is a script, tests/trust/rN.sh BUILD EFFORT (tests/trust/lib.sh says how one is written); what it needs
 # built stands in needs_rN.
@@ -17,7 +18,7 @@ needs_r8 = $(BUILD)/tests/catalogue_program
 needs_r10 = $(BUILD)/tests/handles_program $(BUILD)/tests/check_guest $(BUILD)/tests/threads_program
 needs_r12 = $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden
 
-.PHONY: trust trust-sample $(PROMISES:%=trust-%) $(PROMISES:%=needs-%)
+.PHONY: trust trust-sample trust-estimate $(PROMISES:%=trust-%) $(PROMISES:%=needs-%)
 define PROMISE
 needs-$(1): all $$(needs_$(1))
 trust-$(1): needs-$(1)
@@ -28,6 +29,9 @@ trust: $(PROMISES:%=needs-%)
 	@MAKE="$(MAKE)" PYTHON="$(PYTHON)" GOLDEN="$(GOLDEN)" bash tests/trust/run.sh $(BUILD) long $(PROMISES)
 trust-sample: $(PROMISES:%=needs-%) | forget-skips
 	@MAKE="$(MAKE)" PYTHON="$(PYTHON)" GOLDEN="$(GOLDEN)" bash tests/trust/run.sh $(BUILD) sample $(PROMISES)
+
+trust-estimate:
+	@bash tests/trust/run.sh $(BUILD) estimate $(PROMISES)
 
 # How well the tests see: one of a hundred small faults at a time, and how much of the tree they run.
 .PHONY: trust-faults
