@@ -5,6 +5,7 @@
 #   make check-long    full-size networks, every allocation failure, statistics
 #   make check-golden  GOLDEN=DIR: every case found under DIR
 #   make check-san     the unit suite under ASan+UBSan;  check-valgrind likewise
+#   make check-embed   the programs of embed/, as far as their tools are here
 #   make check-format  every file as clang-format 14 lays it out
 #   make check-onednn3 the suite against a oneDNN 3.x that it fetches
 #   make bench         timings (BENCH_JSON=FILE writes them as JSON)

@@ -1,10 +1,10 @@
 #!/bin/bash
 # embed.sh BUILD [PART...]: the programs of embed/ as strangers build them, against an installed library that pkg-config
-# finds, and run: window (under Xvfb, by mouse and keys), rust, csharp.  A part whose tools are absent is told, not
-# counted.  Pictures of what was seen stay in BUILD/embed.
+# finds, and run: window (under Xvfb, by mouse and keys), http (by requests and by a browser), rust, csharp, wasm (in a
+# browser).  A part whose tools are absent is told, not counted.  Pictures of what was seen stay in BUILD/embed.
 build=$1
 shift
-parts=${*:-window rust csharp}
+parts=${*:-window http rust csharp wasm}
 cd "$(dirname "$0")/.." || exit 1
 mkdir -p "$build/embed"
 root=$(cd "$build/embed" && pwd)
@@ -48,12 +48,14 @@ use_window() {
     for height in 230 262 294 326 358 390; do # the lower half, painted over
         at 30 $height
         xdotool mousedown 1
-        for x in 90 150 210 270 330 390; do at $x $height; done
+        for x in 150 270 390; do at $x $height; done
         xdotool mouseup 1
     done
     for _ in 1 2 3 4 5 6 7; do xdotool key Right; done
     xdotool key f
     said "^fill class 7 steps 8 pictures 16: .* ms each" || return
+    points=$(sed -n 's/^fill.* \([0-9]*\) points made anew$/\1/p' "$root/window.said")
+    [ "${points:-0}" -gt 430 ] || fail "window: the brush of a quick mouse painted $points points"
     xdotool key s
     said "^saved as window.png" || return
     xdotool key space
@@ -101,6 +103,18 @@ window() {
     ran="$ran window ($(sed -n 's/^walk of 100 pictures: //p' "$root/window.said"), walking)"
 }
 
+# --- a server --------------------------------------------------------------------------------
+
+http() {
+    pkg-config --exists libmicrohttpd || { absent http libmicrohttpd; return; }
+    compile http || return
+    "$python" tests/embed_http.py "$root/src/http/server" "$model" || fail "http: requests"
+    ran="$ran http"
+    command -v chromium >/dev/null || { echo "embed: the page of http was not opened, chromium is absent" | tee -a "${CHECK_SKIPS:-/dev/null}"; return; }
+    "$python" tests/embed_browser.py --server "$root/src/http/server" "$model" --picture "$root/http.png" || fail "http: the page"
+    ran="$ran (and its page)"
+}
+
 # --- other languages -------------------------------------------------------------------------
 
 rust() {
@@ -125,6 +139,20 @@ same_page() { # LANGUAGE PAGE COMMAND...
     cmp -s "$page" "$root/same.png" || fail "$language: another page than cm-sample's"
     "$@" README.md "$page" 2>/dev/null && fail "$language: it takes what is no model"
     ran="$ran $language"
+}
+
+# --- a browser -------------------------------------------------------------------------------
+
+wasm() {
+    for tool in emcc node; do command -v $tool >/dev/null || { absent wasm $tool; return; }; done
+    [ -f /usr/include/xxhash.h ] && [ -f /usr/include/jansson_config.h ] || { absent wasm "a header of xxHash or jansson"; return; }
+    compile wasm LIBRARY="$PWD" MODEL="$model" || return
+    server=$root/src/http/server
+    [ -x "$server" ] || server=""
+    node tests/embed_wasm.js "$root/src/wasm/site" ${server:+"$server" "$model"} && node "$root/src/wasm/bench.js" "$root/src/wasm/site" || fail "wasm: in Node"
+    ran="$ran wasm ($(stat -c %s "$root/src/wasm/digits.wasm") bytes)"
+    command -v chromium >/dev/null || { echo "embed: the page of wasm was not opened, chromium is absent" | tee -a "${CHECK_SKIPS:-/dev/null}"; return; }
+    "$python" tests/embed_browser.py --folder "$root/src/wasm/site" --picture "$root/wasm.png" || fail "wasm: the page"
 }
 
 for part in $parts; do $part; done

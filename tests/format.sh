@@ -9,7 +9,7 @@ done
     echo "format: not checked, clang-format 14 is absent" | tee -a "${CHECK_SKIPS:-/dev/null}"
     exit 0
 }
-[ $# -gt 0 ] || set -- src include tests examples
+[ $# -gt 0 ] || set -- src include tests examples embed
 files=$(find "$@" -name '*.c' -o -name '*.h' -o -name '*.cc')
 [ "$(echo "$files" | wc -l)" -gt 20 ] || { echo "FAIL format: too few files were seen"; exit 1; }
 bad=$($tool --style=file --dry-run $files 2>&1 | sed -n 's/^\([^ :]*\):[0-9]*:[0-9]*: warning: .*clang-format.*/\1/p' | sort -u)

@@ -188,7 +188,8 @@ check-deb-twice: deb
 	@for deb in $(DEB)/*.deb; do cmp $$deb $(BUILD)/deb-twice/$$deb || exit 1; done
 	@echo "deb: $$(ls $(DEB)/*.deb | wc -l) packages are the same from two folders"
 
-# The programs of embed/, as far as their tools are here: SDL2, Xvfb and xdotool; rustc; Mono.  PARTS names some of them.
+# The programs of embed/, as far as their tools are here: SDL2, Xvfb and xdotool; libmicrohttpd and Chromium; rustc; Mono;
+# emscripten.  PARTS names some of them.
 PARTS ?=
 .PHONY: check-embed
 check-embed: all

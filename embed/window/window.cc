@@ -177,8 +177,12 @@ class program
             message_ = text;
         }
         if (asked.kind == request::walk && made.error.empty() && (!made.cancelled || walking_)) return;
-        std::printf("%s class %d steps %d pictures %zu: %s\n", names[asked.kind], asked.label, asked.steps,
-                    asked.count, message_.c_str());
+        std::printf("%s class %d steps %d pictures %zu: %s", names[asked.kind], asked.label, asked.steps, asked.count,
+                    message_.c_str());
+        if (asked.kind == request::fill)
+            std::printf(", %zu points made anew",
+                        asked.mask.size() - static_cast<size_t>(std::count(asked.mask.begin(), asked.mask.end(), 0)));
+        std::printf("\n");
         std::fflush(stdout);
     }
 
@@ -220,6 +224,7 @@ class program
         else if (event.type == SDL_KEYDOWN && !event.key.repeat) press(event.key.keysym.sym);
         else if (event.type == SDL_MOUSEBUTTONDOWN) {
             held_ = inside(slider_area, event.button.x, event.button.y) ? sliding : painting;
+            last_ = {event.button.x, event.button.y};
             drag(event.button.x, event.button.y, event.button.button == SDL_BUTTON_RIGHT);
             if (inside(page_area, event.button.x, event.button.y))
                 choose(static_cast<size_t>((event.button.y - page_area.y) / cell * cells +
@@ -266,7 +271,14 @@ class program
         if (held_ == sliding) {
             const double at = std::clamp((x - slider_area.x) / static_cast<double>(slider_area.w), 0.0, 1.0);
             steps_ = 1 + static_cast<int>(std::lround(at * (most_steps - 1)));
-        } else if (inside(picture_area, x, y)) paint(x - picture_area.x, y - picture_area.y, erase);
+        } else if (inside(picture_area, x, y)) {
+            // A quick mouse is seen in few places; the brush goes along the line between them.
+            const int pieces = 1 + static_cast<int>(std::hypot(x - last_.x, y - last_.y) / 8);
+            for (int i = 1; i <= pieces; i++)
+                paint(last_.x + (x - last_.x) * i / pieces - picture_area.x,
+                      last_.y + (y - last_.y) * i / pieces - picture_area.y, erase);
+        }
+        last_ = {x, y};
     }
 
     // A round brush over the mask.
@@ -400,6 +412,7 @@ class program
     std::vector<uint8_t> picture_, mask_, pages_;
     size_t chosen_ = 0;
     enum { nothing, painting, sliding } held_ = nothing;
+    SDL_Point last_ = {0, 0}; // where the mouse was while a button is held
     int32_t label_ = -1, steps_ = 1;
     uint64_t seed_ = 1, walk_seed_ = 1;
     double walk_angle_ = 0, seconds_ = 0;

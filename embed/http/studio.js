@@ -1,0 +1,38 @@
+// studio.js - what page.js asks for, by requests to the server.
+"use strict";
+
+const studio = {
+    job: null,
+
+    async open() {
+        return (await fetch("/model")).json();
+    },
+
+    // Pictures as bytes.  `report` gets done and total; an error has `cancelled` where cancel() was called.
+    async run(request, report) {
+        const query = new URLSearchParams({label: request.label, steps: request.steps, count: request.count, seed: request.seed});
+        const body = request.picture ? new Blob([request.picture, request.mask]) : null;
+        const asked = await this.reply(await fetch("/jobs?" + query, {method: "POST", body: body}));
+        this.job = asked.job;
+        for (;;) {
+            const state = await this.reply(await fetch("/jobs/" + asked.job));
+            report(state.done, state.total);
+            if (state.state === "cancelled") throw Object.assign(new Error("cancelled"), {cancelled: true});
+            if (state.state === "done") {
+                const pictures = await fetch("/jobs/" + asked.job + "/pictures");
+                return {pictures: new Uint8Array(await pictures.arrayBuffer()), seconds: state.seconds};
+            }
+            await new Promise(resolve => setTimeout(resolve, 50));
+        }
+    },
+
+    async cancel() {
+        if (this.job) await fetch("/jobs/" + this.job, {method: "DELETE"});
+    },
+
+    async reply(response) {
+        const json = await response.json();
+        if (!response.ok) throw new Error(json.error);
+        return json;
+    },
+};
