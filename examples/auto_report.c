@@ -7,6 +7,8 @@
 
 #include "auto.h"
 
+enum { FEW = 500 /* pictures; a network of the ladder has some 100,000 parameters and more */ };
+
 /* --- the table ------------------------------------------------------------------------------------- */
 
 static const char *clock_text(double seconds, char text[40])
@@ -35,7 +37,12 @@ static void print_data(const auto_run *a, FILE *out)
     if (d->damaged || d->duplicates || d->small)
         print_row(out, "", "%llu damaged, %llu there twice, %llu smaller than most", (unsigned long long)d->damaged,
                   (unsigned long long)d->duplicates, (unsigned long long)d->small);
-    print_row(out, "held out", "%llu pictures, whose loss is watched", (unsigned long long)d->held_out);
+    if (d->pictures < FEW)
+        print_row(out, "",
+                  "so few pictures are learned by heart: samples will be copies of them and mixtures of copies");
+    if (d->held_out)
+        print_row(out, "held out", "%llu pictures, whose loss is watched", (unsigned long long)d->held_out);
+    else print_row(out, "held out", "none: there are too few");
 }
 
 void auto_print_plan(const auto_run *a, FILE *out)

@@ -118,8 +118,13 @@ static void choose_network(chooser *c, plan *p)
         const double images = images_of_first(c, seconds);
         if (images < rung->images) return;
         p->rung = r;
-        why(p->why_network, "'%s': its first stage learns from %.3g thousand images, where %.3g thousand are wanted",
-            rung->name, images / 1000, rung->images / 1000);
+        if (r == 0)
+            why(p->why_network, "'%s', the smallest: its first stage learns from %.3g thousand images", rung->name,
+                images / 1000);
+        else
+            why(p->why_network,
+                "'%s': its first stage learns from %.3g thousand images, where %.3g thousand are wanted", rung->name,
+                images / 1000, rung->images / 1000);
     }
 }
 
