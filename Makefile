@@ -6,6 +6,7 @@
 #   make check-golden  GOLDEN=DIR: every case found under DIR
 #   make check-san     the unit suite under ASan+UBSan;  check-valgrind likewise
 #   make check-embed   the programs of embed/, as far as their tools are here
+#   make check-mpi     what several processes do when one dies, stands still or differs, and when their network fails
 #   make check-format  every file as clang-format 14 lays it out
 #   make check-onednn3 the suite against a oneDNN 3.x that it fetches
 #   make bench         timings (BENCH_JSON=FILE writes them as JSON)
@@ -87,7 +88,7 @@ SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,--version-script,lib/libconsistency
 
 # --- what there is -------------------------------------------------------------
 
-HEADERS := base model checkpoint sampler edit image dataset trainer run metrics
+HEADERS := base model checkpoint sampler edit image dataset group trainer run metrics
 BASE_C    := status number utf8 json hint choice context call options cpus thread pool parallel turns rng torch_rng
 TENSOR_C  := convert finite images
 DNNL_C    := $(or $(DNNL),backend)
@@ -103,11 +104,11 @@ DIFFUSION_C := condition schedule weighting precond classes defaults model model
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize fit noise_level class_order labels label_json label_folders colours dataset check tar_write pack headings loader augment
 TRAIN_C   := class_names averages distance perceptual_distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
              objective_ict objective_ect objective_continuous objective_scm objective_meanflow objective_soflow objective_cmt objective_tcm truncated weight_net axis \
-             option_rows settings settings_json settings_check presets learner learner_slice learner_weights trainer trainer_step trainer_data \
+             option_rows settings settings_json settings_check presets peers share gradient_sum together learner learner_slice learner_peers learner_weights trainer trainer_step trainer_data \
              state_parts state_save state_resume state_compare phema reconstruct
 METRICS_C := tiles weights_hash features features_file lpips samples statistics statistics_file frechet inception_score pairs neighbours kernel_distance subsets search
 RUN_C     := text memory files pages metric best options config inputs estimate result run
-API_C     := base layout choices model denoise likelihood checkpoint sampler edit image image_coding dataset trainer train_options run metrics
+API_C     := base layout choices model denoise likelihood checkpoint sampler edit image image_coding dataset group trainer train_options run metrics
 PROGRAMS  := cm-sample cm-edit cm-info cm-convert cm-train cm-eval cm-data
 
 SOURCES := $(BASE_C:%=base/%) $(TENSOR_C:%=tensor/%) $(DNNL_C:%=dnnl/%) $(IO_C:%=io/%) \
@@ -123,11 +124,15 @@ SHARED  := $(BUILD)/lib/libconsistency.so.$(VERSION)
 STATIC  := $(BUILD)/lib/libconsistency.a
 INTERNAL := $(BUILD)/obj/libconsistency-internal.a
 
+# The plugin for MPI, where there is one; MPI_PC names it where there are several: ompi-c or mpich.
+MPI_PC ?= $(firstword $(foreach each,mpi-c ompi-c mpich,$(shell $(PKG_CONFIG) --exists $(each) 2>/dev/null && echo $(each))))
+PLUGIN := $(if $(MPI_PC),$(BUILD)/lib/libconsistency-mpi.so)
+
 .PHONY: all check check-fast check-long check-golden check-san check-valgrind check-onednn3 bench demo install \
         uninstall dist abi-check abi-baseline format clean programs
 .DELETE_ON_ERROR:
 
-all: $(SHARED) $(STATIC) $(BUILD)/lib/libconsistency.so $(BUILD)/lib/consistency.pc programs completions
+all: $(SHARED) $(STATIC) $(BUILD)/lib/libconsistency.so $(BUILD)/lib/consistency.pc programs completions $(PLUGIN)
 programs: $(PROGRAMS:%=$(BUILD)/bin/%)
 
 # --- library -------------------------------------------------------------------
@@ -217,7 +222,7 @@ RPATH ?= -Wl,-rpath,'$$ORIGIN/../lib'
 JSON_LIBS := $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null || echo -ljansson)
 PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
                 $(shell $(PKG_CONFIG) --cflags jansson 2>/dev/null) $(CPPFLAGS) $(CFLAGS)
-SHARED_C := $(patsubst %,examples/%.c,cli cli_completion cli_values cli_progress cli_json cli_files listing output note sampling times given editing evaluating feature_files scoring ledger trials search_times search_curve plot pairs likelihood describing describing_json data_page)
+SHARED_C := $(patsubst %,examples/%.c,cli cli_completion cli_values cli_progress cli_json cli_files listing output note sampling times given editing evaluating feature_files scoring ledger trials search_times search_curve plot pairs likelihood describing describing_json data_page ranks rounds)
 PLAN_C := $(patsubst %,examples/%.c,recipe plan auto auto_file auto_look auto_stage auto_watch auto_report doctor doctor_rules)
 $(BUILD)/bin/cm-train: MORE_C = $(PLAN_C)
 $(BUILD)/bin/cm-train: $(PLAN_C)
@@ -240,6 +245,14 @@ $(BUILD)/completions/zsh/%: $(BUILD)/bin/%
 $(BUILD)/completions/fish/%: $(BUILD)/bin/%
 	@mkdir -p $(@D)
 	LD_LIBRARY_PATH=$(BUILD)/lib $< --completion fish > $@
+
+# --- the plugin for MPI, where there is one --------------------------------------------
+
+$(BUILD)/lib/libconsistency-mpi.so: plugins/mpi.c plugins/consistency_mpi.h include/consistency/group.h include/consistency/base.h
+	@mkdir -p $(@D)
+	$(CC) -std=c11 $(WARN) $(FORTIFY) -fvisibility=hidden -fPIC -shared -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -Iinclude \
+	    $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(MPI_PC))) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< \
+	    $(shell $(PKG_CONFIG) --libs $(MPI_PC)) -pthread
 
 -include $(OBJECTS:.o=.d) $(BUILD)/obj/inference/choices.d $(wildcard $(BUILD)/tests/*.d $(BUILD)/tests/*/*.d)
 
@@ -266,6 +279,10 @@ install: all
 	ln -sf libconsistency.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
 	ln -sf libconsistency.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libconsistency.so
 	install -m 644 $(STATIC) $(DESTDIR)$(LIBDIR)/
+	$(if $(PLUGIN),install -m 755 $(PLUGIN) $(DESTDIR)$(LIBDIR)/ && install -m 644 plugins/consistency_mpi.h $(DESTDIR)$(INCLUDEDIR)/)
+	$(if $(PLUGIN),sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+	    -e 's|@VERSION@|$(VERSION)|' -e 's|@MPI_PC@|$(MPI_PC)|' pkgconfig/consistency-mpi.pc.in \
+	    > $(DESTDIR)$(LIBDIR)/pkgconfig/consistency-mpi.pc)
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
 	    -e 's|@VERSION@|$(VERSION)|' -e 's|@DEP_LIBS@|$(STATIC_LIBS)|' pkgconfig/consistency.pc.in \
 	    > $(DESTDIR)$(LIBDIR)/pkgconfig/consistency.pc
@@ -288,6 +305,8 @@ install: all
 uninstall:
 	rm -f $(patsubst models/%,$(DESTDIR)$(DATADIR)/%,$(wildcard models/features/*))
 	-rmdir $(DESTDIR)$(DATADIR)/features $(DESTDIR)$(DATADIR)
+	rm -f $(DESTDIR)$(LIBDIR)/libconsistency-mpi.so $(DESTDIR)$(INCLUDEDIR)/consistency_mpi.h \
+	    $(DESTDIR)$(LIBDIR)/pkgconfig/consistency-mpi.pc
 	rm -f $(DESTDIR)$(INCLUDEDIR)/consistency.h $(HEADERS:%=$(DESTDIR)$(INCLUDEDIR)/consistency/%.h)
 	-rmdir $(DESTDIR)$(INCLUDEDIR)/consistency
 	rm -f $(DESTDIR)$(MANDIR)/man3/libconsistency.3 $(DESTDIR)$(MANDIR)/man5/consistency-checkpoint.5

@@ -290,7 +290,7 @@ static void log_once(void *user, int32_t level, const char *message)
     static int n;
     const cli *c = user;
     uint64_t hash = 14695981039346656037u;
-    if (level > CM_LOG_WARNING) return;
+    if (level > CM_LOG_WARNING || c->silent) return;
     if (c->unsaid && strncmp(message, c->unsaid, strlen(c->unsaid)) == 0) return;
     for (const char *at = message; *at; at++) hash = (hash ^ (unsigned char)*at) * 1099511628211u;
     pthread_mutex_lock(&lock);
@@ -299,7 +299,8 @@ static void log_once(void *user, int32_t level, const char *message)
     if (!known && n < SAID) said[n++] = hash;
     if (!known) cli_clear_line();
     if (!known) {
-        fprintf(stderr, "%s: %s", c->program, level == CM_LOG_WARNING ? "warning: " : "");
+        fprintf(stderr, "%s%s: %s", c->prefix ? c->prefix : "", c->program,
+                level == CM_LOG_WARNING ? "warning: " : "");
         cli_print_text(stderr, message, 0);
         putc('\n', stderr);
     }
@@ -312,5 +313,6 @@ cm_status cli_context(cli *c, cm_context **out)
     cm_context_options_init(&o, sizeof o);
     o.log = log_once;
     o.log_user = c;
+    o.threads = c->threads;
     return cm_context_create(&o, out);
 }

@@ -38,6 +38,9 @@ typedef struct cli {
      * exact: only for just that name.  May be NULL. */
     void (*other_hint)(const char *word, int exact, char *text, size_t size);
     const char *unsaid; /* warnings of contexts that begin so are not printed; may be NULL */
+    int threads;        /* of contexts; 0: all processors that the process may use */
+    int silent;         /* the library's messages are not printed */
+    const char *prefix; /* of those messages; NULL: none */
 } cli;
 int cli_next(cli *c, const char **value);
 

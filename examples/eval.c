@@ -57,6 +57,10 @@ static const cli_option options[] = {
     {"precision", 0, "NAME",
      "of a model: {precisions}; bf16 is for processors with AMX or AVX512_BF16, and less exact"},
     {"weights", 0, "NAME", "of a model: which of a checkpoint's sets of weights (ema, model, ...); the average"},
+    {"mpi", 0, NULL, "be one of several processes, which share the images; mpirun and srun are seen without it"},
+    {"mpi-timeout", 0, "S", "seconds after which a process that does not answer has failed (600)"},
+    {"log-ranks", 0, NULL, "of several processes each prints its warnings, not the first alone"},
+    {"retry", 0, NULL, "where one of several processes dies, the others take over its images"},
 };
 enum {
     METRIC,
@@ -89,6 +93,10 @@ enum {
     BATCH,
     PRECISION,
     WEIGHTS,
+    MPI,
+    MPI_TIMEOUT,
+    LOG_RANKS,
+    RETRY,
     N_OPTIONS = sizeof options / sizeof *options
 };
 enum { SAMPLED = 10000, MOST_METRICS = 16 };
@@ -109,6 +117,8 @@ typedef struct {
     size_t n_counts; /* of --curve */
     side_options sides;
     sampling sampling;
+    ranks ranks;
+    double seconds; /* --mpi-timeout */
 } choices;
 
 static void read_metrics(const cli *c, const char *text, choices *o)
@@ -200,7 +210,42 @@ static void refuse_files(const cli *c, const choices *o)
     if (o->keep) cli_check_file(c, o->keep, o->force);
 }
 
-static const choices *read_options(cli *c)
+/* The other processes, where there are any. */
+static void join(cli *c, choices *o)
+{
+    const int single = o->pairs || o->likelihood || o->steps || o->n_counts;
+    ranks_join(&o->ranks, c, o->given[MPI], o->seconds);
+    const int alone = o->given[RETRY] ? RETRY : o->given[LOG_RANKS] ? LOG_RANKS : MPI_TIMEOUT;
+    if (!o->ranks.group.size && o->given[alone])
+        cli_usage_error(c, "--%s has no effect on one process", options[alone].name);
+    if (o->ranks.group.size < 2) return;
+    if (single)
+        cli_usage_error(c, "--pairs, --metric bpd, --search-times and --curve are of one process, and there are %d",
+                        o->ranks.group.size);
+    o->sides.ranks = &o->ranks;
+    ranks_introduce(&o->ranks, c, ranks_threads(), o->quiet || o->json, o->given[LOG_RANKS]);
+    c->threads = o->sampling.sampler.threads = ranks_threads();
+}
+
+/* What decides the result, as every process has to have it. */
+static void compare(const cli *c, const choices *o, const side *a, const side *b)
+{
+    char text[4096], of_side[400];
+    if (!o->sides.ranks) return;
+    int n = snprintf(text, sizeof text, "library: %s\n", cm_version());
+    for (int i = 1; i < c->argc && n < (int)sizeof text; i++) {
+        int is_operand = 0;
+        for (int k = 0; k < c->n_operands; k++) is_operand |= c->operands[k] == c->argv[i];
+        if (!is_operand) n += snprintf(text + n, sizeof text - (size_t)n, "%.300s\n", c->argv[i]);
+    }
+    for (int i = 0; i < 2 && n < (int)sizeof text; i++) {
+        side_describe(i ? b : a, of_side, sizeof of_side);
+        n += snprintf(text + n, sizeof text - (size_t)n, "%s\n", of_side);
+    }
+    ranks_compare(o->sides.ranks, c, text);
+}
+
+static choices *read_options(cli *c)
 {
     static choices o;
     const char *value;
@@ -226,6 +271,10 @@ static const choices *read_options(cli *c)
         case CURVE: o.n_counts = cli_integers(c, "curve", value, 1, o.counts, SEARCH_MOST); break;
         case PLOT: o.plot = value; break;
         case SAMPLES: o.sides.samples = (uint64_t)cli_integer(c, "samples", value, 1, INT32_MAX); break;
+        case MPI:
+        case LOG_RANKS: break;
+        case MPI_TIMEOUT: o.seconds = cli_number(c, "mpi-timeout", value, 0.1, 1e6); break;
+        case RETRY: o.sides.retry = 1; break;
         case PROBES: o.probes = (int32_t)cli_integer(c, "probes", value, 1, 1000); break;
         default:
             sampling_option(&o.sampling, c, options[i].name, value);
@@ -371,15 +420,34 @@ static void refuse(const cli *c, const choices *o, const cm_features_info *net, 
 static cm_status prepare(cli *c, cm_context *context, const choices *o, const cm_features_info *net,
                          cm_features *network, side *a, side *b)
 {
-    const int quiet = o->quiet || o->json;
+    const int quiet = o->quiet || o->json || !ranks_speaks(&o->ranks);
     metrics_refuse_network(c, o->metrics, o->n_metrics, net, o->sides.resize);
     a->wanted = wanted_of(o, net);
     b->wanted = metrics_wanted(o->metrics, o->n_metrics, net, 1);
     cm_status status = side_open(c, context, network, net, &o->sides, a);
     if (status == CM_OK && b->path) status = side_open(c, context, network, net, &o->sides, b);
     if (status == CM_OK) refuse(c, o, net, a, b);
-    if (status == CM_OK) status = side_gather(context, a, network, net, &o->sides, quiet);
-    if (status == CM_OK && b->path) status = side_gather(context, b, network, net, &o->sides, quiet);
+    if (status == CM_OK) compare(c, o, a, b);
+    if (status == CM_OK) status = side_gather(c, context, a, network, net, &o->sides, quiet);
+    if (status == CM_OK && b->path) status = side_gather(c, context, b, network, net, &o->sides, quiet);
+    return status;
+}
+
+/* What was asked for, once the images have been looked at. */
+static cm_status tell(cm_context *context, const choices *o, const char *net, const cm_features_info *info,
+                      cm_features *network, int is_first, const side *a, const side *b)
+{
+    cm_status status = CM_OK;
+    if (o->write) status = cm_statistics_write(a->gathered, a->gathered_spatial, o->write, o->force);
+    if (status == CM_OK && o->keep) status = side_keep(a, network, o->keep, o->force);
+    if (status == CM_OK && is_first) {
+        print_side("a", a, o);
+        if (b->path) print_side("b", b, o);
+    }
+    if (status == CM_OK) print_network(info, o);
+    for (size_t i = 0; i < o->n_metrics && status == CM_OK; i++)
+        if (strcmp(o->metrics[i].net, net) == 0 && (b->path || o->metrics[i].what >= IS))
+            status = compute(context, &o->metrics[i], o, info, a, b);
     return status;
 }
 
@@ -392,17 +460,7 @@ static cm_status evaluate(cli *c, cm_context *context, const choices *o, const c
         cm_features_open(context, o->features ? o->features : feature_weights(c, "features", net), net, &network);
     if (status == CM_OK) status = cm_features_info_get(network, &info);
     if (status == CM_OK) status = prepare(c, context, o, &info, network, a, b);
-    if (status == CM_OK && o->write)
-        status = cm_statistics_write(a->gathered, a->gathered_spatial, o->write, o->force);
-    if (status == CM_OK && o->keep) status = side_keep(a, network, o->keep, o->force);
-    if (status == CM_OK && is_first) {
-        print_side("a", a, o);
-        if (b->path) print_side("b", b, o);
-    }
-    if (status == CM_OK) print_network(&info, o);
-    for (size_t i = 0; i < o->n_metrics && status == CM_OK; i++)
-        if (strcmp(o->metrics[i].net, net) == 0 && (b->path || o->metrics[i].what >= IS))
-            status = compute(context, &o->metrics[i], o, &info, a, b);
+    if (status == CM_OK && ranks_speaks(&o->ranks)) status = tell(context, o, net, &info, network, is_first, a, b);
     side_close(a);
     side_close(b);
     cm_features_free(network);
@@ -481,8 +539,9 @@ int main(int argc, char **argv)
               "       cm-eval --curve LIST --metric NAME MODEL... B [options]";
     cm_context *context = NULL;
     cli_begin();
-    const choices *o = read_options(&c);
-    sampling_paths(&c, c.n_operands, o->quiet || o->json);
+    choices *o = read_options(&c);
+    join(&c, o);
+    sampling_paths(&c, c.n_operands, o->quiet || o->json || o->ranks.group.rank > 0);
     if (o->pairs) return run_pairs(&c, o);
     if (o->likelihood) return run_likelihood(&c, o);
     if (o->steps || o->n_counts) return run_search(&c, o);
@@ -502,9 +561,9 @@ int main(int argc, char **argv)
     if (o->json) {
         fprintf(o->out, "}\n");
         if (fclose(o->out) != 0 && status == CM_OK) status = CM_ERR_MEMORY;
-        if (status == CM_OK) (void)fwrite(o->text, 1, o->text_size, stdout);
+        if (status == CM_OK && ranks_speaks(&o->ranks)) (void)fwrite(o->text, 1, o->text_size, stdout);
         free(o->text);
     }
     cm_context_free(context);
-    return cli_end(&c, status == CM_OK ? CLI_OK : cli_fail(&c, status));
+    return ranks_leave(&o->ranks, cli_end(&c, status == CM_OK ? CLI_OK : ranks_fail(&o->ranks, &c, status)));
 }

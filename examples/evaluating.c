@@ -166,11 +166,40 @@ void side_close(side *s)
 
 /* --- features ------------------------------------------------------------------------ */
 
-/* Of a batch. */
+/* Of a batch.  What is found of it lies in one block, which goes to rank 0. */
 typedef struct {
     uint8_t *bytes;
-    float *drawn, *values, *logits, *spatial;
+    float *drawn;
+    unsigned char *found;
+    size_t size; /* of `found`: values, logits, spatial, labels, evaluations */
 } buffers;
+
+typedef struct {
+    float *values, *logits, *spatial;
+    int32_t *labels, *evaluations;
+} found;
+
+static size_t spatial_of(const side *s, const cm_features_info *net)
+{
+    return s->wanted.spatial ? (size_t)net->spatial : 0;
+}
+
+static size_t block_size(const side *s, const cm_features_info *net)
+{
+    const size_t floats = (size_t)net->features + (size_t)net->classes + spatial_of(s, net);
+    return BATCH * (floats * sizeof(float) + 2 * sizeof(int32_t));
+}
+
+static found in_block(const side *s, const cm_features_info *net, unsigned char *block)
+{
+    found f;
+    f.values = (float *)(void *)block;
+    f.logits = f.values + BATCH * (size_t)net->features;
+    f.spatial = f.logits + BATCH * (size_t)net->classes;
+    f.labels = (int32_t *)(void *)(f.spatial + BATCH * spatial_of(s, net));
+    f.evaluations = f.labels + BATCH;
+    return f;
+}
 
 /* One channel to three, from the last image on. */
 static void spread(size_t count, size_t points, float *x)
@@ -186,44 +215,59 @@ static int32_t is_stopped(void *user, uint64_t done, uint64_t total)
 }
 
 /* Samples at, at + 1, ...; classes take turns. */
-static cm_status draw(side *s, const cm_features_info *net, const side_options *o, uint64_t at, size_t count,
-                      float *x, cm_images *images)
+static cm_status draw(const side *s, const cm_features_info *net, const side_options *o, uint64_t at, size_t count,
+                      const found *f, float *x, cm_images *images)
 {
     cm_sample_options sample = o->sampling->sample;
     cm_condition condition = CM_CONDITION_INIT;
-    int32_t evaluations[BATCH];
     for (size_t i = 0; i < count; i++)
-        s->labels[at + i] = s->info.classes ? (int32_t)((at + i) % (uint64_t)s->info.classes) : -1;
-    condition.labels = s->info.classes ? s->labels + at : NULL;
+        f->labels[i] = s->info.classes ? (int32_t)((at + i) % (uint64_t)s->info.classes) : -1;
+    condition.labels = s->info.classes ? f->labels : NULL;
     sample.condition = &condition;
     sample.first_index += at;
     sample.progress = is_stopped;
-    sample.evaluations = evaluations;
+    sample.evaluations = f->evaluations;
     const cm_status status = cm_sampler_run(s->sampler, &sample, count, x);
-    if (status == CM_OK) sampling_count(&s->nfe, count, evaluations);
     if (status == CM_OK && s->info.channels == 1 && net->channels == 3)
         spread(count, (size_t)s->info.height * (size_t)s->info.width, x);
     *images = cm_images_f32(count, net->channels, s->info.height, s->info.width, x);
     return status;
 }
 
-static cm_status fill_batch(side *s, cm_features *network, const cm_features_info *net, const side_options *o,
-                            const buffers *b, uint64_t at, size_t count)
+static size_t count_at(const side *s, uint64_t at)
 {
+    return s->n - at < BATCH ? (size_t)(s->n - at) : BATCH;
+}
+
+static cm_status look_at_batch(const side *s, cm_features *network, const cm_features_info *net,
+                               const side_options *o, const buffers *b, uint64_t at)
+{
+    const size_t count = count_at(s, at);
+    const found f = in_block(s, net, b->found);
     cm_images images = cm_images_u8(count, s->info.height, s->info.width, net->channels, b->bytes);
     cm_feature_rows rows = CM_FEATURE_ROWS_INIT;
-    float *logits = s->logits ? s->logits + at * (uint64_t)net->classes : b->logits;
-    float *spatial = s->spatial ? s->spatial + at * (uint64_t)net->spatial : b->spatial;
-    rows.values = s->values ? s->values + at * (uint64_t)net->features : b->values;
-    if (s->wanted.scores) rows.scores = logits;
-    else rows.logits = logits;
-    if (s->wanted.spatial) rows.spatial = spatial;
+    rows.values = f.values;
+    if (s->wanted.scores) rows.scores = f.logits;
+    else rows.logits = f.logits;
+    if (s->wanted.spatial) rows.spatial = f.spatial;
     cm_status status =
-        s->set ? cm_dataset_read(s->set, at, &images, s->labels + at) : draw(s, net, o, at, count, b->drawn, &images);
-    if (status == CM_OK) status = cm_features_run_rows(network, &images, &rows);
-    if (status == CM_OK) status = cm_statistics_add(s->gathered, count, rows.values);
-    if (status == CM_OK && s->wanted.spatial) status = cm_statistics_add(s->gathered_spatial, count, spatial);
-    return status;
+        s->set ? cm_dataset_read(s->set, at, &images, f.labels) : draw(s, net, o, at, count, &f, b->drawn, &images);
+    return status == CM_OK ? cm_features_run_rows(network, &images, &rows) : status;
+}
+
+/* What was found of a batch, after those before it. */
+static cm_status take_batch(side *s, const cm_features_info *net, unsigned char *block, uint64_t at)
+{
+    const size_t count = count_at(s, at), values = (size_t)net->features, logits = (size_t)net->classes;
+    const size_t spatial = (size_t)net->spatial;
+    const found f = in_block(s, net, block);
+    if (s->values) memcpy(s->values + at * values, f.values, count * values * sizeof(float));
+    if (s->logits) memcpy(s->logits + at * logits, f.logits, count * logits * sizeof(float));
+    if (s->spatial) memcpy(s->spatial + at * spatial, f.spatial, count * spatial * sizeof(float));
+    memcpy(s->labels + at, f.labels, count * sizeof *f.labels);
+    if (s->model) sampling_count(&s->nfe, count, f.evaluations);
+    const cm_status status = cm_statistics_add(s->gathered, count, f.values);
+    return status == CM_OK && s->wanted.spatial ? cm_statistics_add(s->gathered_spatial, count, f.spatial) : status;
 }
 
 /* All that is held of the images. */
@@ -253,19 +297,50 @@ static cm_status fill_kept(side *s, const cm_features *network)
     return status;
 }
 
+/* What has come to rank 0. */
+static cm_status take_batches(side *s, const cm_features_info *net, rounds *w)
+{
+    unsigned char *block;
+    cm_status status = CM_OK;
+    size_t piece;
+    while (status == CM_OK && (block = rounds_next(w, &piece)) != NULL)
+        status = take_batch(s, net, block, (uint64_t)piece * BATCH);
+    return status;
+}
+
 /* Features and logits of all images, batch by batch. */
 static cm_status fill(side *s, cm_features *network, const cm_features_info *net, const side_options *o,
-                      const buffers *b, cli_progress *own)
+                      const buffers *b, rounds *w, cli_progress *own)
 {
     const cm_progress_fn progress = o->progress ? o->progress : cli_progress_step;
     void *user = o->progress ? o->progress_user : own;
-    for (uint64_t at = 0; at < s->n; at += BATCH) {
-        const size_t count = s->n - at < BATCH ? (size_t)(s->n - at) : BATCH;
-        const cm_status status = fill_batch(s, network, net, o, b, at, count);
+    uint64_t done = 0;
+    size_t mine;
+    while (rounds_deal(w, &mine)) {
+        cm_status status = CM_OK;
+        done += (uint64_t)rounds_dealt(w) * BATCH;
+        if (mine != SIZE_MAX) status = look_at_batch(s, network, net, o, b, (uint64_t)mine * BATCH);
+        if (status == CM_OK) status = rounds_collect(w, b->found);
+        if (status == CM_OK) status = take_batches(s, net, w);
         if (status != CM_OK) return status;
-        if (progress(user, at + count, s->n)) return CM_ERR_CANCELLED;
+        if (progress(user, done < s->n ? done : s->n, s->n)) return CM_ERR_CANCELLED;
     }
     return CM_OK;
+}
+
+static cm_status fill_shared(cli *c, side *s, cm_features *network, const cm_features_info *net,
+                             const side_options *o, const buffers *b, int quiet)
+{
+    static ranks alone;
+    rounds w;
+    cli_progress progress;
+    cli_progress_begin(&progress, s->model ? "samples" : "features", quiet);
+    cm_status status = rounds_begin(&w, o->ranks ? o->ranks : &alone, c, s->path, o->retry,
+                                    (size_t)((s->n + BATCH - 1) / BATCH), b->size);
+    if (status == CM_OK) status = fill(s, network, net, o, b, &w, &progress);
+    if (!o->progress) cli_progress_end(&progress);
+    rounds_end(&w);
+    return status;
 }
 
 static void *floats(uint64_t rows, int32_t width)
@@ -274,36 +349,48 @@ static void *floats(uint64_t rows, int32_t width)
 }
 
 /* Rows of all images where they are wanted, of a batch where mean and covariance are enough. */
-static cm_status reserve(side *s, const cm_features_info *net, const side_options *o, buffers *b)
+static cm_status reserve(side *s, const cm_features_info *net, const side_options *o, int holds, buffers *b)
 {
     const size_t image = (size_t)s->info.height * (size_t)s->info.width * (size_t)net->channels;
-    const uint64_t rows = s->kept ? s->held : s->n;
-    float **const values = s->wanted.values || s->kept ? &s->values : &b->values;
-    float **const logits = s->wanted.logits ? &s->logits : &b->logits;
-    float **const spatial = s->wanted.spatial && (s->kept || o->keep) ? &s->spatial : &b->spatial;
+    const uint64_t rows = !holds ? 0 : s->kept ? s->held : s->n;
+    b->size = block_size(s, net);
     b->bytes = malloc(BATCH * image + 1);
     b->drawn = floats(s->model ? BATCH * image : 0, 1);
-    *values = floats(values == &s->values ? rows : BATCH, net->features);
-    *logits = floats(logits == &s->logits ? rows : BATCH, net->classes);
-    *spatial = floats(spatial == &s->spatial ? rows : BATCH, net->spatial);
-    s->labels = malloc((size_t)rows * sizeof *s->labels);
-    return b->bytes && b->drawn && *values && *logits && *spatial && s->labels ? CM_OK : CM_ERR_MEMORY;
+    b->found = calloc(b->size, 1);
+    if (s->wanted.values || s->kept) s->values = floats(rows, net->features);
+    if (s->wanted.logits) s->logits = floats(rows, net->classes);
+    if (s->wanted.spatial && (s->kept || o->keep)) s->spatial = floats(rows, net->spatial);
+    s->labels = malloc((size_t)rows * sizeof *s->labels + 1);
+    const int failed = (!s->values && (s->wanted.values || s->kept)) || (!s->logits && s->wanted.logits) ||
+                       (!s->spatial && s->wanted.spatial && (s->kept || o->keep));
+    return b->bytes && b->drawn && b->found && s->labels && !failed ? CM_OK : CM_ERR_MEMORY;
 }
 
-cm_status side_gather(cm_context *context, side *s, cm_features *network, const cm_features_info *net,
+cm_status side_gather(cli *c, cm_context *context, side *s, cm_features *network, const cm_features_info *net,
                       const side_options *o, int quiet)
 {
-    cli_progress progress;
-    buffers b = {NULL, NULL, NULL, NULL, NULL};
+    const int holds = !o->ranks || ranks_speaks(o->ranks);
+    buffers b = {NULL, NULL, NULL, 0};
     if (!side_has_images(s)) return CM_OK;
-    cm_status status = reserve(s, net, o, &b);
+    cm_status status = reserve(s, net, o, holds, &b);
     if (status == CM_OK) status = cm_statistics_create(context, net->features, &s->gathered);
     if (status == CM_OK && s->wanted.spatial)
         status = cm_statistics_create(context, net->spatial, &s->gathered_spatial);
     if (status == CM_OK) status = mark(network, s->gathered, s->gathered_spatial);
-    cli_progress_begin(&progress, s->model ? "samples" : "features", quiet);
-    if (status == CM_OK) status = s->kept ? fill_kept(s, network) : fill(s, network, net, o, &b, &progress);
-    if (!o->progress) cli_progress_end(&progress);
-    free(b.bytes), free(b.drawn), free(b.values), free(b.logits), free(b.spatial);
+    if (status == CM_OK && !s->kept) status = fill_shared(c, s, network, net, o, &b, quiet);
+    if (status == CM_OK && s->kept && holds) status = fill_kept(s, network);
+    free(b.bytes), free(b.drawn), free(b.found);
     return status;
+}
+
+void side_describe(const side *s, char *text, size_t size)
+{
+    char weights[TIMES_MODEL] = "";
+    if (s->model) (void)times_model(s->model, weights);
+    (void)snprintf(text, size, "%llu images, %d x %d, %s%s, names and sizes %016llx", (unsigned long long)s->n,
+                   s->info.height, s->info.width,
+                   s->given       ? "statistics"
+                   : s->info.kind ? s->info.kind
+                                  : "?",
+                   weights, (unsigned long long)s->info.fingerprint);
 }

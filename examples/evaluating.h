@@ -3,6 +3,7 @@
 #ifndef EVALUATING_H
 #define EVALUATING_H
 
+#include "rounds.h"
 #include "sampling.h"
 
 /* What of a set is asked for besides mean and covariance of its features. */
@@ -22,6 +23,8 @@ typedef struct side_options {
     const sampling *sampling; /* how                                          */
     cm_progress_fn progress;  /* instead of a line of its own; may be NULL    */
     void *progress_user;
+    ranks *ranks; /* that share the images; NULL: this process is alone */
+    int retry;    /* rounds.h */
 } side_options;
 
 typedef struct side {
@@ -46,12 +49,15 @@ cm_status side_open(cli *c, cm_context *context, const cm_features *network, con
                     const side_options *o, side *s);
 /* Writes its features as a file that stands for it afterwards. */
 cm_status side_keep(const side *s, const cm_features *network, const char *path, int overwrite);
-/* Features of all its images, where it has images. */
-cm_status side_gather(cm_context *context, side *s, cm_features *network, const cm_features_info *net,
+/* Features of all its images, where it has images; of several processes rank 0 has them. */
+cm_status side_gather(cli *c, cm_context *context, side *s, cm_features *network, const cm_features_info *net,
                       const side_options *o, int quiet);
 /* What was gathered is gone, so that samples of other noise levels can be. */
 void side_forget(side *s);
 void side_close(side *s);
+
+/* A line of what the set is, which ranks compare. */
+void side_describe(const side *s, char *text, size_t size);
 
 /* Whether there are images, not statistics alone. */
 static inline int side_has_images(const side *s)

@@ -8,8 +8,9 @@
 #include <jansson.h>
 
 /* Where the picture goes, and what changes no pixel of it. */
-static const char *const unsaid[] = {"output", "images", "npz",     "force",   "bench", "json",
-                                     "quiet",  "batch",  "threads", "no-note", "like",  NULL};
+static const char *const unsaid[] = {"output",      "images",    "npz",     "force",   "bench", "json",
+                                     "quiet",       "batch",     "threads", "no-note", "like",  "mpi",
+                                     "mpi-timeout", "log-ranks", "retry",   NULL};
 /* Of the picture, not of the run. */
 static const char *const of_page[] = {"count", "first", "columns", "margin", "labels", NULL};
 

@@ -105,9 +105,10 @@ int output_is_png(const output *o)
 }
 
 /* With its note, where there are notes. */
-static cm_status write_picture(const output *o, const char *path, const cm_images *image, size_t index)
+static cm_status write_picture(const output *o, const char *path, const cm_images *image, size_t index, int again)
 {
     cm_image_write_options options = write_options(o);
+    if (again) options.overwrite = CM_OVERWRITE_YES;
     char *note = o->note ? o->note(o->note_user, o, index) : NULL;
     if (o->note && !note) return CM_ERR_MEMORY;
     options.note = note;
@@ -116,31 +117,40 @@ static cm_status write_picture(const output *o, const char *path, const cm_image
     return status;
 }
 
-static cm_status write_files(output *o, size_t n, const uint8_t *pixels)
+cm_status output_write_files(output *o, size_t at, size_t n, const uint8_t *pixels, int again)
 {
     size_t size = (size_t)o->height * (size_t)o->width * (size_t)o->channels;
     for (size_t i = 0; i < n; i++, o->done++) {
         char path[PATH];
-        path_of(o, o->done, path);
+        path_of(o, at + i, path);
         const cm_images image = views(o, 1, pixels + i * size);
-        cm_status status = write_picture(o, path, &image, o->done);
+        cm_status status = write_picture(o, path, &image, at + i, again);
         if (status != CM_OK) return status;
     }
+    return CM_OK;
+}
+
+cm_status output_pixels(const output *o, size_t n, const float *images, uint8_t *pixels)
+{
+    const cm_images from = cm_images_f32(n, o->channels, o->height, o->width, images), to = views(o, n, pixels);
+    return cm_images_convert(&from, &to);
+}
+
+cm_status output_put_pixels(output *o, size_t n, const uint8_t *pixels)
+{
+    size_t size = (size_t)o->height * (size_t)o->width * (size_t)o->channels;
+    if (!o->page) return output_write_files(o, o->done, n, pixels, 0);
+    memcpy(o->pixels + o->done * size, pixels, n * size);
+    o->done += n;
     return CM_OK;
 }
 
 cm_status output_put(output *o, size_t n, const float *images)
 {
     size_t size = (size_t)o->height * (size_t)o->width * (size_t)o->channels;
-    uint8_t *pixels = o->page ? o->pixels + o->done * size : malloc(n * size);
-    if (!pixels) return CM_ERR_MEMORY;
-    const cm_images from = cm_images_f32(n, o->channels, o->height, o->width, images), to = views(o, n, pixels);
-    cm_status status = cm_images_convert(&from, &to);
-    if (o->page) {
-        o->done += n;
-        return status;
-    }
-    if (status == CM_OK) status = write_files(o, n, pixels);
+    uint8_t *pixels = malloc(n * size);
+    cm_status status = pixels ? output_pixels(o, n, images, pixels) : CM_ERR_MEMORY;
+    if (status == CM_OK) status = output_put_pixels(o, n, pixels);
     free(pixels);
     return status;
 }
@@ -161,7 +171,7 @@ cm_status output_finish(output *o)
     if (!page) return CM_ERR_MEMORY;
     const cm_images paper = cm_images_u8(1, height, width, o->channels, page);
     status = cm_image_named_grid(&images, o->columns, o->margin, 128, o->names, &paper);
-    if (status == CM_OK) status = write_picture(o, o->page, &paper, 0);
+    if (status == CM_OK) status = write_picture(o, o->page, &paper, 0, 0);
     free(page);
     return status;
 }

@@ -34,6 +34,11 @@ cm_status output_check_names(const output *o);
  * once, so those that are there are whole whatever happens later. */
 cm_status output_open(output *o);
 cm_status output_put(output *o, size_t n, const float *images);
+/* output_put in two steps, for images that another process has made: their pixels, and then these. */
+cm_status output_pixels(const output *o, size_t n, const float *images, uint8_t *pixels);
+cm_status output_put_pixels(output *o, size_t n, const uint8_t *pixels);
+/* The files of images at, at + 1, ... of all; again: those that are there are replaced. */
+cm_status output_write_files(output *o, size_t at, size_t n, const uint8_t *pixels, int again);
 /* Writes the page. */
 cm_status output_finish(output *o);
 void output_free(output *o);

@@ -7,6 +7,7 @@
 
 #include "note.h"
 #include "output.h"
+#include "rounds.h"
 #include "sampling.h"
 
 /* What only this program knows comes first; from METHOD on they are options of sampling. */
@@ -25,6 +26,10 @@ enum {
     BENCH,
     JSON,
     QUIET,
+    MPI,
+    MPI_TIMEOUT,
+    LOG_RANKS,
+    RETRY,
     METHOD
 };
 static const cli_option options[] = {
@@ -42,6 +47,10 @@ static const cli_option options[] = {
     {"bench", 0, NULL, "measure the time, the fastest of several calls, and write no picture"},
     {"json", 0, NULL, "print the report as JSON"},
     {"quiet", 'q', NULL, "print neither progress nor a report, but that of --bench and --json"},
+    {"mpi", 0, NULL, "be one of several processes; mpirun and srun are seen without it"},
+    {"mpi-timeout", 0, "S", "seconds after which a process that does not answer has failed (600)"},
+    {"log-ranks", 0, NULL, "of several processes each prints its warnings, not the first alone"},
+    {"retry", 0, NULL, "where one of several processes dies, the others draw its images too"},
     {"method", 'm', "NAME", "{methods}"},
     {"steps", 0, "N", "the number of steps of the method"},
     {"sigmas", 0, "LIST", "the noise levels of the steps, falling, as in 80,0.821"},
@@ -87,13 +96,17 @@ typedef struct {
     output out;
     note note;
     char like[TIMES_MODEL]; /* the weights of the picture of --like */
+    int noted;              /* the note has its levels */
+    ranks ranks;
+    int silent;   /* --quiet, or another process speaks */
+    double spent; /* seconds in this process's samplers */
     /* Of one call. */
     int32_t *labels, *evaluations;
     float *images;
     sampling_nfe nfe; /* of those that are kept, or of the last call of a benchmark */
 } program;
 
-/* The noise levels of the first image, for the note. */
+/* The noise levels of the first image that this process draws, for the note: those of all. */
 static int32_t keep_level(void *user, int32_t evaluation, double sigma, size_t first, const cm_images *denoised)
 {
     note *n = user;
@@ -122,25 +135,30 @@ static char *make_note(void *user, const output *o, size_t index)
     return note_text(&p->note, &page);
 }
 
+/* Of images first .. first + n - 1 of the run. */
+static void label(const program *p, size_t first, size_t n, int32_t *labels)
+{
+    for (size_t i = 0; p->rows && i < n; i++)
+        labels[i] = (int32_t)((first + i) / (size_t)p->out.columns % (size_t)p->info.num_classes);
+    for (size_t i = 0; !p->rows && p->s.n_cycle && i < n; i++) labels[i] = p->s.cycle[(first + i) % p->s.n_cycle];
+}
+
 /* One call makes images first .. first + n - 1 of the run. */
 static cm_status call(program *p, size_t first, size_t n, double *seconds)
 {
     cm_sample_options o = p->s.sample;
     cm_condition condition = CM_CONDITION_INIT;
-    for (size_t i = 0; p->rows && i < n; i++)
-        p->labels[i] = (int32_t)((first + i) / (size_t)p->out.columns % (size_t)p->info.num_classes);
-    for (size_t i = 0; !p->rows && p->s.n_cycle && i < n; i++) p->labels[i] = p->s.cycle[(first + i) % p->s.n_cycle];
+    label(p, first, n, p->labels);
     condition.labels = p->rows || p->s.n_cycle ? p->labels : NULL;
     condition.guidance = p->guidance;
     o.condition = &condition;
     o.first_index += first;
     o.evaluations = p->evaluations;
-    if (first == 0 && p->out.note && o.method != CM_METHOD_RK45) o.step = keep_level, o.step_user = &p->note;
+    if (!p->noted && p->out.note && o.method != CM_METHOD_RK45) o.step = keep_level, o.step_user = &p->note;
+    p->noted = 1;
     const double before = cli_seconds();
     cm_status status = cm_sampler_run(p->sampler, &o, n, p->images);
     *seconds = cli_seconds() - before;
-    if (p->values[BENCH]) p->nfe = (sampling_nfe){0};
-    if (status == CM_OK) sampling_count(&p->nfe, n, p->evaluations);
     return status;
 }
 
@@ -156,32 +174,106 @@ static cm_status time_calls(program *p, double *fastest)
         if (spent < *fastest) *fastest = spent;
         total += spent;
     }
+    if (status == CM_OK) sampling_count(&p->nfe, p->count, p->evaluations);
+    return status;
+}
+
+/* Images of a piece. */
+static size_t images_of(const program *p, size_t piece, size_t batch)
+{
+    const size_t left = p->count - piece * batch;
+    return left < batch ? left : batch;
+}
+
+/* A piece of `batch` images: their evaluations and, where rank 0 makes the file, their pixels.  Files are written by
+ * the rank that draws them. */
+static cm_status draw_piece(program *p, const rounds *w, size_t piece, size_t batch, unsigned char *bytes)
+{
+    const size_t n = images_of(p, piece, batch);
+    const size_t size = (size_t)p->info.height * (size_t)p->info.width * (size_t)p->info.channels;
+    double spent;
+    cm_status status = call(p, piece * batch, n, &spent);
+    if (status != CM_OK) return status;
+    p->spent += spent;
+    memcpy(bytes, p->evaluations, n * sizeof *p->evaluations);
+    if (p->out.page) return output_pixels(&p->out, n, p->images, bytes + batch * sizeof *p->evaluations);
+    uint8_t *pixels = malloc(n * size);
+    status = pixels ? output_pixels(&p->out, n, p->images, pixels) : CM_ERR_MEMORY;
+    if (status == CM_OK) status = output_write_files(&p->out, piece * batch, n, pixels, w->is_again);
+    free(pixels);
+    return status;
+}
+
+/* What has come on rank 0, in the order of the images. */
+static cm_status take_pieces(program *p, rounds *w, size_t batch)
+{
+    const unsigned char *bytes;
+    cm_status status = CM_OK;
+    size_t piece;
+    while (status == CM_OK && (bytes = rounds_next(w, &piece)) != NULL) {
+        const size_t n = images_of(p, piece, batch);
+        memcpy(p->evaluations, bytes, n * sizeof *p->evaluations);
+        sampling_count(&p->nfe, n, p->evaluations);
+        if (p->out.labels) label(p, piece * batch, n, p->out.labels + piece * batch);
+        if (p->out.page) status = output_put_pixels(&p->out, n, bytes + batch * sizeof *p->evaluations);
+    }
+    return status;
+}
+
+static cm_status draw_rounds(program *p, rounds *w, size_t batch, unsigned char *bytes, cli_progress *progress)
+{
+    cm_status status = CM_OK;
+    size_t mine, done = 0;
+    while (status == CM_OK && rounds_deal(w, &mine)) {
+        const size_t now = rounds_dealt(w) * batch;
+        progress->before = done;
+        progress->now = now < p->count - done ? now : p->count - done;
+        done += (size_t)progress->now;
+        if (mine != SIZE_MAX) status = draw_piece(p, w, mine, batch, bytes);
+        if (status == CM_OK) status = rounds_collect(w, bytes);
+        if (status == CM_OK) status = take_pieces(p, w, batch);
+    }
+    return status;
+}
+
+/* Whether all can be written is looked at by rank 0, before anybody writes. */
+static cm_status open_output(program *p)
+{
+    rounds w = {0};
+    cm_status status = ranks_speaks(&p->ranks) ? output_open(&p->out) : CM_OK;
+    if (status == CM_OK && p->ranks.group.size < 2) return CM_OK;
+    if (status == CM_OK) status = rounds_begin(&w, &p->ranks, &p->c, "the beginning", p->values[RETRY] != NULL, 0, 0);
+    if (status == CM_OK) status = rounds_collect(&w, "");
+    rounds_end(&w);
     return status;
 }
 
 /* As many images at a time as are computed together: no memory for all, and those before a stop are kept. */
 static cm_status draw(program *p, size_t batch, double *seconds)
 {
+    const size_t size = (size_t)p->info.height * (size_t)p->info.width * (size_t)p->info.channels;
+    const size_t bytes = batch * (sizeof *p->evaluations + (p->out.page ? size : 0));
+    const int labelled = p->out.arrays && (p->rows || p->s.n_cycle) && ranks_speaks(&p->ranks);
+    rounds w;
     cli_progress progress;
-    cli_progress_begin(&progress, "sampling", p->values[QUIET] != NULL);
+    cli_progress_begin(&progress, "sampling", p->silent);
     progress.all = p->count;
     p->s.sample.progress = cli_progress_step;
     p->s.sample.progress_user = &progress;
-    cm_status status = output_open(&p->out);
-    if (p->out.arrays && (p->rows || p->s.n_cycle)) p->out.labels = malloc(p->count * sizeof *p->labels);
-    if (p->out.arrays && (p->rows || p->s.n_cycle) && !p->out.labels) status = CM_ERR_MEMORY;
-    for (size_t i = 0; status == CM_OK && i < p->count; i += batch) {
-        double spent = 0;
-        progress.before = i;
-        progress.now = p->count - i < batch ? p->count - i : batch;
-        status = call(p, i, (size_t)progress.now, &spent);
-        *seconds += spent;
-        if (status == CM_OK && p->out.labels)
-            memcpy(p->out.labels + i, p->labels, (size_t)progress.now * sizeof *p->labels);
-        if (status == CM_OK) status = output_put(&p->out, (size_t)progress.now, p->images);
-    }
+    cm_status status = open_output(p);
+    const double before = cli_seconds();
+    unsigned char *mine = calloc(bytes, 1);
+    if (labelled) p->out.labels = malloc(p->count * sizeof *p->labels);
+    if (!mine || (labelled && !p->out.labels)) status = CM_ERR_MEMORY;
+    const cm_status begun = rounds_begin(&w, &p->ranks, &p->c, "the samples", p->values[RETRY] != NULL,
+                                         (p->count + batch - 1) / batch, bytes);
+    if (status == CM_OK) status = begun;
+    if (status == CM_OK) status = draw_rounds(p, &w, batch, mine, &progress);
+    rounds_end(&w);
+    free(mine);
+    *seconds = p->ranks.group.size < 2 ? p->spent : cli_seconds() - before;
     cli_progress_end(&progress);
-    return status == CM_OK ? output_finish(&p->out) : status;
+    return status == CM_OK && ranks_speaks(&p->ranks) ? output_finish(&p->out) : status;
 }
 
 static cm_status run(program *p, double load)
@@ -196,7 +288,8 @@ static cm_status run(program *p, double load)
     int32_t nfe; /* wrong options are told before a file is made */
     cm_status status = cm_sampler_nfe(p->sampler, &p->s.sample, &nfe);
     if (status == CM_OK) status = p->values[BENCH] ? time_calls(p, &spent) : draw(p, n, &spent);
-    if (status == CM_OK && (p->values[JSON] || p->values[BENCH] || !p->values[QUIET])) {
+    const int reports = p->values[JSON] || p->values[BENCH] || !p->values[QUIET];
+    if (status == CM_OK && reports && ranks_speaks(&p->ranks)) {
         const sampling_result r = {p->count, p->nfe, load, spent, p->values[BENCH] ? NULL : output_name(&p->out)};
         sampling_report(&p->s, p->sampler, &r, p->values[JSON] != NULL);
     }
@@ -277,6 +370,36 @@ static void name_columns(program *p, const cm_model *model)
     for (size_t i = 0; i < columns; i++) o->names[i] = class_text(model, p->s.cycle[i % n]);
 }
 
+/* The other processes, where there are any. */
+static void join(program *p)
+{
+    const cli *c = &p->c;
+    const char *const *v = p->values;
+    const double seconds = v[MPI_TIMEOUT] ? cli_number(c, "mpi-timeout", v[MPI_TIMEOUT], 0.1, 1e6) : 0;
+    ranks_join(&p->ranks, c, v[MPI] != NULL, seconds);
+    p->silent = v[QUIET] != NULL || !ranks_speaks(&p->ranks);
+    const int alone = v[RETRY] ? RETRY : v[LOG_RANKS] ? LOG_RANKS : MPI_TIMEOUT;
+    if (!p->ranks.group.size && v[alone])
+        cli_usage_error(c, "--%s has no effect on one process", options[alone].name);
+    if (p->ranks.group.size < 2) return;
+    if (v[BENCH]) cli_usage_error(c, "--bench is of one process");
+    if (!p->s.sampler.threads) p->s.sampler.threads = ranks_threads();
+    ranks_introduce(&p->ranks, &p->c, p->s.sampler.threads, p->silent, v[LOG_RANKS] != NULL);
+}
+
+/* What decides the images, as every process has to have it. */
+static void compare(program *p, const cm_model *model)
+{
+    char text[4096], weights[TIMES_MODEL] = "";
+    if (p->ranks.group.size < 2) return;
+    (void)times_model(model, weights);
+    int n = snprintf(text, sizeof text, "library: %s\nweights: %s\n", cm_version(), weights);
+    for (int i = 0; i < N_OPTIONS && n < (int)sizeof text; i++)
+        if (p->values[i] && strcmp(options[i].name, "threads") != 0)
+            n += snprintf(text + n, sizeof text - (size_t)n, "--%s: %.300s\n", options[i].name, p->values[i]);
+    ranks_compare(&p->ranks, &p->c, text);
+}
+
 /* What the model decides: labels by name, how many images, in how many columns. */
 static void choose_page(program *p, const cm_model *model)
 {
@@ -306,16 +429,18 @@ int main(int argc, char **argv)
                 "MODEL is a file or a folder of any format that is read: a native file, PyTorch's .pt, EDM's\n"
                 ".pkl, flax's msgpack, a folder of diffusers; or the directory of a run of cm-train";
     read_command(&p);
+    join(&p);
     cli_catch_signals();
     cm_status status = p.values[BENCH] ? CM_OK : output_check_names(&p.out);
     const char *path = sampling_path(&p.c, p.c.operands[0], p.values[QUIET] != NULL, found);
     if (status == CM_OK) status = sampling_load(&p.s, &p.c, path, &model, &p.info, &load);
     if (status == CM_OK) choose_page(&p, model);
+    if (status == CM_OK) compare(&p, model);
     if (status == CM_OK) status = begin_note(&p, model);
     if (status == CM_OK) status = sampling_load_below(&p.s, &p.c, &below);
     if (status == CM_OK) status = cm_sampler_create(model, &p.s.sampler, &p.sampler);
     if (status == CM_OK) status = run(&p, load);
-    int code = status == CM_OK ? CLI_OK : cli_fail(&p.c, status);
+    int code = status == CM_OK ? CLI_OK : ranks_fail(&p.ranks, &p.c, status);
     if (status != CM_OK) output_tell(&p.out, &p.c);
     output_free(&p.out);
     free(p.images);
@@ -324,5 +449,5 @@ int main(int argc, char **argv)
     cm_sampler_free(p.sampler);
     cm_model_free(model);
     cm_model_free(below);
-    return cli_end(&p.c, code);
+    return ranks_leave(&p.ranks, cli_end(&p.c, code));
 }

@@ -6,6 +6,7 @@
 #include "auto.h"
 #include "doctor.h"
 #include "feature_files.h"
+#include "ranks.h"
 
 /* What only the program knows comes first; from DATA on each is an option of the run, "-" written for its "_". */
 enum {
@@ -22,6 +23,9 @@ enum {
     LIST_PRESETS,
     LIST_OPTIONS,
     QUIET,
+    MPI,
+    MPI_TIMEOUT,
+    LOG_RANKS,
     DATA
 };
 static const cli_option options[] = {
@@ -39,6 +43,9 @@ static const cli_option options[] = {
     {"list-presets", 0, NULL, "print the presets and stop"},
     {"list-options", 0, NULL, "print the options of training, which --set takes, and stop"},
     {"quiet", 'q', NULL, "print nothing but warnings and errors"},
+    {"mpi", 0, NULL, "be one of several processes; mpirun and srun are seen without it"},
+    {"mpi-timeout", 0, "S", "seconds after which a process that does not answer has failed (600)"},
+    {"log-ranks", 0, NULL, "of several processes each prints its progress and its warnings, not the first alone"},
     {"data", 'd', "PATH", "the pictures: a folder, .tar, .zip, .npz, CIFAR-10 binary or MNIST idx"},
     {"preset", 'p', "NAME",
      "a named set of options, --list-presets shows them all; auto: plan and make all that a budget allows"},
@@ -81,6 +88,8 @@ typedef struct {
     cli c;
     const char *values[N_OPTIONS], *sets[MAX_SETS + 1];
     double shown;
+    ranks ranks;
+    int silent; /* --quiet, or a rank that does not speak for all */
 } program;
 
 static const char *value_of(const program *p, const char *name)
@@ -136,6 +145,39 @@ static void fill(program *p, cm_run_options *o)
     }
 }
 
+/* Rank 0 hears of what fails elsewhere, and says it, unless it is rank 0 that is missing.  A line in one piece, or
+ * mpirun mixes those of several processes. */
+static int fail(const program *p, cm_status status)
+{
+    char line[1200];
+    const int heard = status == CM_ERR_PEER || status == CM_ERR_CANCELLED || status == CM_ERR_NUMERIC;
+    if (p->ranks.group.size < 2) return cli_fail(&p->c, status);
+    if (heard && !ranks_speaks(&p->ranks) && !strstr(cm_last_message(), "rank 0 is missing")) return CLI_FAILED;
+    const int n =
+        snprintf(line, sizeof line, "rank %d: %s: %s\n", p->ranks.group.rank, p->c.program, cm_last_message());
+    fwrite(line, 1, n < (int)sizeof line ? (size_t)n : sizeof line - 1, stderr);
+    return CLI_FAILED;
+}
+
+/* The other processes, and this one's threads where the launcher decides. */
+static void join(program *p, cm_run_options *o)
+{
+    char text[20];
+    const double seconds =
+        p->values[MPI_TIMEOUT] ? cli_number(&p->c, "mpi-timeout", p->values[MPI_TIMEOUT], 0.1, 1e6) : 0;
+    ranks_join(&p->ranks, &p->c, p->values[MPI] != NULL, seconds);
+    p->silent = p->values[QUIET] != NULL || !ranks_speaks(&p->ranks);
+    if (!p->ranks.group.size && (p->values[MPI_TIMEOUT] || p->values[LOG_RANKS]))
+        cli_usage_error(&p->c, "--%s has no effect on one process",
+                        p->values[LOG_RANKS] ? "log-ranks" : "mpi-timeout");
+    if (p->ranks.group.size < 2) return;
+    (void)cm_run_options_group(o, &p->ranks.group);
+    (void)snprintf(text, sizeof text, "%d", ranks_threads());
+    const char *threads = value_of(p, "threads") ? value_of(p, "threads") : text;
+    if (threads == text) set(p, o, "threads", threads);
+    ranks_introduce(&p->ranks, &p->c, atoi(threads), p->silent, p->values[LOG_RANKS] != NULL);
+}
+
 static int print_config(const program *p, cm_run_options *o)
 {
     size_t n;
@@ -152,12 +194,12 @@ static cm_status estimate(const program *p, cm_run *run, const cm_run_info *i)
     cm_run_needs n = CM_RUN_NEEDS_INIT;
     char text[40];
     cm_status status = cm_run_estimate(run, CM_RUN_MEMORY, &n);
-    if (n.bytes && !p->values[QUIET])
+    if (n.bytes && !p->silent)
         fprintf(stderr, "%llu parameters, %lld steps of %d images: about %.2g GB of memory; %.2g GB are free\n",
                 (unsigned long long)i->parameters, (long long)i->steps, i->batch, (double)n.bytes / 1e9,
                 (double)n.free_bytes / 1e9);
     if (status != CM_OK || p->values[RESUME] || p->values[QUIET]) return status;
-    if ((status = cm_run_estimate(run, CM_RUN_TIME, &n)) != CM_OK) return status;
+    if ((status = cm_run_estimate(run, CM_RUN_TIME, &n)) != CM_OK || p->silent) return status;
     fprintf(stderr, "two steps timed: about %.3g images/s, %s in all", i->batch / n.step_seconds,
             cli_duration(n.seconds, text));
     if (n.sample_share > 0)
@@ -174,7 +216,8 @@ static int32_t show(void *user, const cm_run_report *r)
 {
     program *p = user;
     const double now = cli_seconds(), left = r->seconds_left;
-    if (p->values[QUIET]) return 0;
+    const int others = p->values[LOG_RANKS] != NULL && p->values[QUIET] == NULL, live = isatty(2) && !others;
+    if (p->silent && !(others && r->event == CM_RUN_STEP)) return 0;
     if (r->event == CM_RUN_CHECKPOINT) {
         cli_clear_line();
         printf("saved step %lld\n", (long long)r->step);
@@ -188,19 +231,19 @@ static int32_t show(void *user, const cm_run_report *r)
         else printf("\n");
         fflush(stdout);
     }
-    if (r->event != CM_RUN_STEP || (now - p->shown < (isatty(2) ? 0.2 : 30) && r->step < r->steps)) return 0;
+    if (r->event != CM_RUN_STEP || (now - p->shown < (live ? 0.2 : 30) && r->step < r->steps)) return 0;
     p->shown = now;
-    fprintf(stderr, "%sstep %lld of %lld  loss %.5g  |g| %.3g  %.4g images/s  %d:%02d:%02d left%s",
-            isatty(2) ? "\r" : "", (long long)r->step, (long long)r->steps, r->loss, r->grad_norm,
-            r->images_per_second, (int)(left / 3600), (int)(left / 60) % 60, (int)left % 60,
-            isatty(2) ? "\033[K" : "\n");
+    fprintf(stderr, "%s%sstep %lld of %lld  loss %.5g  |g| %.3g  %.4g images/s  %d:%02d:%02d left%s",
+            live ? "\r" : "", others ? p->ranks.prefix : "", (long long)r->step, (long long)r->steps, r->loss,
+            r->grad_norm, r->images_per_second, (int)(left / 3600), (int)(left / 60) % 60, (int)left % 60,
+            live ? "\033[K" : "\n");
     return 0;
 }
 
 static int execute(program *p, cm_run *run)
 {
     cm_run_info i = CM_RUN_INFO_INIT;
-    const int quiet = p->values[QUIET] != NULL;
+    const int quiet = p->silent;
     cm_status status = cm_run_info_get(run, &i);
     if (!quiet)
         fprintf(stderr, "%s (%s): %llu pictures of %d x %d x %d, %d classes%s%s%s\n", i.data, i.kind,
@@ -209,7 +252,7 @@ static int execute(program *p, cm_run *run)
     if (status == CM_OK && !p->values[NO_ESTIMATE]) status = estimate(p, run, &i);
     if (status == CM_OK) status = cm_run_begin(run);
     if (status == CM_OK) status = cm_run_info_get(run, &i);
-    if (status != CM_OK) return cli_fail(&p->c, status);
+    if (status != CM_OK) return fail(p, status);
     if (i.is_finished && !quiet)
         fprintf(stderr,
                 "%s: the run in '%s' is finished: it has taken its %lld steps (--steps N with a larger N goes on)\n",
@@ -240,7 +283,7 @@ static int execute(program *p, cm_run *run)
         cli_print_text(stdout, p->values[OUT], 0);
         printf("/model.safetensors\n");
     }
-    if (status != CM_ERR_CANCELLED) return status == CM_OK ? CLI_OK : cli_fail(&p->c, status);
+    if (status != CM_ERR_CANCELLED) return status == CM_OK ? CLI_OK : fail(p, status);
     if (!quiet)
         fprintf(stderr, "%s: stopped after step %lld; continue with --resume\n", p->c.program, (long long)i.step);
     return cli_interrupted() + CLI_SIGNALLED == CLI_INTERRUPTED ? CLI_INTERRUPTED : RESUMABLE;
@@ -284,8 +327,9 @@ static void give(program *p, auto_request *r, int option)
 /* What a plan decides itself, and what it does without. */
 static void refuse_with_auto(const program *p, int goes_on)
 {
-    static const char *const never[] = {"config", "no-estimate", "print-config",  "objective", "steps",
-                                        "init",   "teacher",     "allow-changes", NULL};
+    static const char *const never[] = {"config", "no-estimate", "print-config", "objective",
+                                        "steps",  "init",        "teacher",      "allow-changes",
+                                        "mpi",    "mpi-timeout", "log-ranks",    NULL};
     static const char *const again[] = {"out", "resume", "quiet", "preset", "threads", "budget", NULL};
     for (int i = 0; i < N_OPTIONS; i++) {
         if (!p->values[i]) continue;
@@ -364,12 +408,13 @@ int main(int argc, char **argv)
     fill(&p, o);
     if (p.values[PRINT_CONFIG]) return cli_end(&p.c, print_config(&p, o));
     if (!p.values[OUT]) cli_usage_error(&p.c, "--data and --out are needed");
+    join(&p, o);
     status = cm_run_options_check(o);
     if (status == CM_ERR_ARGUMENT) cli_usage_error(&p.c, "%s", cm_last_message());
     if (status == CM_OK) status = cm_run_create(o, p.values[OUT], &run);
-    const int code = status == CM_OK ? execute(&p, run) : cli_fail(&p.c, status);
+    const int code = status == CM_OK ? execute(&p, run) : fail(&p, status);
     cm_run_free(run);
     cm_run_options_free(o);
     cm_context_free(context);
-    return cli_end(&p.c, code);
+    return ranks_leave(&p.ranks, cli_end(&p.c, code));
 }

@@ -21,7 +21,7 @@ static cm_status sample_and_measure(trials *w, side *a, double *score)
     int32_t nfe;
     cm_status status = cm_sampler_nfe(a->sampler, &w->own.sample, &nfe);
     if (status == CM_OK) w->cost = nfe;
-    if (status == CM_OK) status = side_gather(w->o->context, a, w->network, &w->net, &w->sides, 1);
+    if (status == CM_OK) status = side_gather(w->o->c, w->o->context, a, w->network, &w->net, &w->sides, 1);
     if (status == CM_OK)
         status = metric_measure(w->o->context, w->o->metric, 0, 0, &w->net, a, &w->reference, &found);
     if (status == CM_OK) *score = found.values[0].value;
@@ -171,7 +171,7 @@ cm_status trials_begin(trials *w, const searching *o, const char *usual)
     if (status == CM_OK) status = open_reference(w);
     for (size_t i = 0; i < o->n_models && status == CM_OK; i++) status = open_model(w, i);
     if (status == CM_OK && o->reference)
-        status = side_gather(o->context, &w->reference, w->network, &w->net, &o->sides, o->quiet || o->json);
+        status = side_gather(o->c, o->context, &w->reference, w->network, &w->net, &o->sides, o->quiet || o->json);
     if (status == CM_OK) status = open_ledger(w);
     if (status == CM_OK) print_head(w);
     cli_progress_begin(&w->progress, w->what, o->quiet || o->json);

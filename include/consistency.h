@@ -24,6 +24,7 @@
  *   sampler.h  turn noise into images
  *   edit.h     change given images
  *   dataset.h  pictures and their classes in training order
+ *   group.h    several processes that train together
  *   trainer.h  networks learn
  *   run.h      a training run: its directory, checkpoints, stop and resume
  *   metrics.h  how close sets of images are: Frechet distance, scores, precision and recall,
@@ -40,6 +41,7 @@
 #include "consistency/sampler.h"
 #include "consistency/edit.h"
 #include "consistency/dataset.h"
+#include "consistency/group.h"
 #include "consistency/trainer.h"
 #include "consistency/run.h"
 #include "consistency/image.h"

@@ -1055,7 +1055,7 @@ static long loader_requests(memory *m, cm_dataset *d, int64_t count, long least)
     const int32_t *labels;
     double waited;
     const long before = m->requests;
-    OK(cmi_loader_create(d, 0, 2, count, NULL, &loader));
+    OK(cmi_loader_create(d, 0, 2, 2, count, NULL, &loader));
     OK(cmi_loader_next(loader, &images, &labels, &waited));
     for (int i = 0; i < 3000 && m->requests - before <= least; i++) usleep(10000);
     usleep(100000);

@@ -46,7 +46,8 @@ static void follow_gradient(const char *objective)
     OK(steps(t, 1, NULL)); /* fresh weights have gradients of zero */
     memcpy(start, t->learner->online.values, floats * sizeof *start);
     t->settings.scales = 8;
-    const cm_learner_batch b = {.n = 4, .images = images, .labels = labels, .seed = 5, .first = 40, .loss = loss};
+    const cm_learner_batch b = {
+        .all = 4, .n = 4, .images = images, .labels = labels, .seed = 5, .first = 40, .loss = loss};
     (void)loss_at(t, &b, start, NULL, 0);
     memcpy(gradient, t->learner->gradient, floats * sizeof *gradient);
     for (size_t i = 0; i < floats; i++) norm += (double)gradient[i] * (double)gradient[i];

@@ -465,8 +465,13 @@ static cm_trainer *ask(const char *run, const cm_objective *objective, double la
     cm_trainer *t = trainer(run, &o);
     OK(steps(t, 3, NULL));
     batch(7, images, labels);
-    const cm_learner_batch b = {
-        .n = BATCH, .images = images, .labels = labels, .seed = 1, .label_dropout = label_dropout, .loss = loss};
+    const cm_learner_batch b = {.all = BATCH,
+                                .n = BATCH,
+                                .images = images,
+                                .labels = labels,
+                                .seed = 1,
+                                .label_dropout = label_dropout,
+                                .loss = loss};
     OK(cmi_learner_run(t->learner, objective, &t->settings, &b));
     return t;
 }
@@ -605,7 +610,7 @@ END_TEST
 
 static double loss_at(cm_trainer *t, float *images, const int32_t *labels)
 {
-    cm_learner_batch b = {.n = BATCH, .images = images, .labels = labels, .seed = 1, .loss = t->loss};
+    cm_learner_batch b = {.all = BATCH, .n = BATCH, .images = images, .labels = labels, .seed = 1, .loss = t->loss};
     double sum = 0;
     OK(cmi_learner_refresh(t->learner, &t->learner->online));
     OK(cmi_learner_run(t->learner, t->objective, &t->settings, &b));

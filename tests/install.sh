@@ -43,6 +43,13 @@ mkdir "$root/archive" && cp "$(pc --variable=libdir)/libconsistency.a" "$root/ar
 gcc -std=c99 $warn -o "$root/alone" tests/install/draw.c $(pc --cflags) -Wl,--as-needed $(pc --define-variable=libdir="$root/archive" --static --libs) ${CM_EXTRA_LIBS:-} || fail "pkg-config --static"
 ldd "$root/alone" | grep -q libconsistency && fail "pkg-config --static is not static"
 "$root/alone" models/digits_consistency.safetensors "$root/alone.png" && cmp -s "$root/shared.png" "$root/alone.png" || fail "what pkg-config --static links draws another picture"
+# The plugin for MPI, where there is one, has flags of its own.
+if [ -f "$root/dest/opt/cm/lib/x/libconsistency-mpi.so" ]; then
+    printf '#include <consistency_mpi.h>\nint main(void) { cm_group group; return cm_mpi_open(0, &group, 0, 0) != CM_OK; }\n' >"$root/group.c"
+    mpi() { pkg-config --define-variable=prefix="$root/dest/opt/cm" --define-variable=libdir="$root/dest/opt/cm/lib/x" --define-variable=includedir="$root/dest/opt/cm/include" "$@" consistency-mpi; }
+    gcc -std=c99 $warn -o "$root/group" "$root/group.c" $(mpi --cflags --libs) -Wl,--unresolved-symbols=ignore-in-shared-libs || fail "a program with the plugin"
+    [ "$(mpi --modversion)" = "$(pc --modversion)" ] || fail "pkg-config version of the plugin"
+fi
 # The program of docs/training.md: a run, stopped by Ctrl-C, and continued.
 mkdir "$root/pictures"
 for i in 1 2 3 4 5 6; do cp "$root/shared.png" "$root/pictures/$((i % 2))_$i.png"; done

@@ -11,8 +11,8 @@ UNITS := check_base check_io check_pictures check_images check_load check_save c
          check_edit_calls check_data check_folders check_transforms check_train check_train_state check_train_memory \
          check_trainer_calls check_train_options check_successors check_distance check_run check_run_metric \
          check_presets check_metrics check_features check_lpips check_metric_files check_api check_guest \
-         check_solvers check_edm2 check_two_times check_operations check_plan check_doctor
-SUPPORT := $(BUILD)/tests/support/fill.o $(BUILD)/tests/support/memory.o $(BUILD)/tests/support/probe.o $(BUILD)/tests/support/keys.o
+         check_solvers check_edm2 check_two_times check_operations check_group check_plan check_doctor
+SUPPORT := $(BUILD)/tests/support/fill.o $(BUILD)/tests/support/memory.o $(BUILD)/tests/support/probe.o $(BUILD)/tests/support/keys.o $(BUILD)/tests/support/ranks.o
 GOLDEN_OBJECTS := $(patsubst %,$(BUILD)/tests/golden/%.o,main networks gradients derivatives toy algorithms editing \
                   training training_toy training_losses training_continuous training_flat training_runs \
                   training_schedules training_successors data metrics checkpoints flax_states snapshots keys edm2 \
@@ -34,6 +34,9 @@ $(BUILD)/tests/golden/golden: $(GOLDEN_OBJECTS) $(SUPPORT) $(INTERNAL)
 $(BUILD)/tests/check_operations: $(BUILD)/tests/support/operations.o
 $(UNIT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/support/suite.o $(BUILD)/tests/ref/naive.o $(SUPPORT) $(INTERNAL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(filter %.o,$^) $(TEST_LINK) $(CHECK_LIBS)
+
+$(BUILD)/tests/mpi_steps: $(BUILD)/tests/mpi_steps.o $(SUPPORT) $(INTERNAL)
+	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(filter %.o,$^) $(TEST_LINK) $(CHECK_LIBS) -ldl
 
 # The planner and the doctor of cm-train are rooms of their own, and are tested as such.
 $(BUILD)/tests/check_plan: $(BUILD)/tests/examples/plan.o $(BUILD)/tests/examples/recipe.o
@@ -129,7 +132,7 @@ $(BUILD)/tests/dlopen: tests/dlopen.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_DEFAULT_SOURCE -O1 -o $@ $< -ldl
 
-check-scripts: all $(BUILD)/tests/make_weights $(BUILD)/tests/info_files $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/make_model $(BUILD)/tests/train_program $(BUILD)/tests/dlopen $(BUILD)/tests/exit_program $(BUILD)/tests/threads_program $(BUILD)/tests/catalogue_program
+check-scripts: all $(if $(PLUGIN),$(BUILD)/tests/mpi_steps) $(BUILD)/tests/make_weights $(BUILD)/tests/info_files $(BUILD)/tests/shim.so $(BUILD)/tests/fault_program $(BUILD)/tests/make_model $(BUILD)/tests/train_program $(BUILD)/tests/dlopen $(BUILD)/tests/exit_program $(BUILD)/tests/threads_program $(BUILD)/tests/catalogue_program
 	@sh tests/layers.sh
 	@$(PYTHON) tests/operations_covered.py
 	@sh tests/format.sh
@@ -148,6 +151,7 @@ check-scripts: all $(BUILD)/tests/make_weights $(BUILD)/tests/info_files $(BUILD
 	@bash tests/completion.sh $(BUILD)
 	@$(PYTHON) tests/reference.py $(BUILD)
 	@bash tests/searching.sh $(BUILD)
+	@PYTHON=$(PYTHON) sh tests/mpi.sh $(BUILD) 0
 	@bash tests/data_program.sh $(BUILD)
 	@$(PYTHON) tests/auto_plan.py $(BUILD)
 	@$(INFO_FILES) tests/data/golden/checkpoints
@@ -237,7 +241,7 @@ valgrind-edit valgrind-edit_calls: export CK_RUN_CASE = small
 $(VALGRINDS): valgrind-%: $(BUILD)/tests/check_% $(BUILD)/tests/one_thread.so
 	$(VALGRIND) $<
 
-check-long: all $(UNIT_PROGRAMS) $(BUILD)/tests/one_thread.so $(BUILD)/tests/golden/golden $(BUILD)/tests/shim.so $(BUILD)/tests/train_program
+check-long: all $(UNIT_PROGRAMS) $(if $(PLUGIN),$(BUILD)/tests/mpi_steps) $(BUILD)/tests/one_thread.so $(BUILD)/tests/golden/golden $(BUILD)/tests/shim.so $(BUILD)/tests/train_program
 	CHECK_EFFORT=long $(BUILD)/tests/check_kernels
 	CHECK_EFFORT=long $(BUILD)/tests/check_ops
 	CHECK_EFFORT=long $(BUILD)/tests/check_convs
@@ -252,11 +256,18 @@ check-long: all $(UNIT_PROGRAMS) $(BUILD)/tests/one_thread.so $(BUILD)/tests/gol
 	@if [ -d $(GOLDEN)/checkpoints ]; then CHECKPOINTS=$(GOLDEN)/checkpoints CHECK_EFFORT=long $(BUILD)/tests/check_damage; fi
 	CK_FORK=no CHECK_EFFORT=short CK_RUN_CASE=gradients $(VALGRIND) $(BUILD)/tests/check_graph
 	CK_FORK=no CHECK_EFFORT=short CK_RUN_CASE=steps $(VALGRIND) $(BUILD)/tests/check_train
+	PYTHON=$(PYTHON) sh tests/mpi.sh $(BUILD) 3
 	$(PYTHON) tests/kill_resume.py $(BUILD) --trials 200 --steps 500 --stops 50
 	$(PYTHON) tests/auto_plan.py $(BUILD) --kills 40 --budget 40
 	CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/published.py --memory
 	@if [ -d $(GOLDEN)/networks ]; then $(BUILD)/tests/golden/golden -v $(GOLDEN) networks; \
 	else echo "check-long: $(GOLDEN) is absent, the full-size networks were not run"; fi
+
+# Processes that die at 50 random moments, stand still or differ; networks that are slow, lose packets or are cut.
+.PHONY: check-mpi
+check-mpi: all $(if $(PLUGIN),$(BUILD)/tests/mpi_steps)
+	PYTHON=$(PYTHON) sh tests/mpi.sh $(BUILD) 50
+	$(PYTHON) tests/mpi_network.py $(BUILD)
 
 # Files of torch, diffusers, flax and safetensors read by ours, and ours by them: PYTHON has those packages.
 .PHONY: check-writers

@@ -134,6 +134,13 @@ CM_API void cm_run_options_prefix(cm_run_options *options, const char *prefix);
 CM_API cm_status cm_run_options_inputs(cm_run_options *options, cm_model *model, cm_model *teacher,
                                        cm_dataset *dataset);
 
+/* The processes that train together (group.h), which all make the same run; NULL: this one alone.  The table is
+ * copied. Rank 0 alone writes into the directory, draws pages and evaluates, and the others wait for it meanwhile:
+ * the time after which the group gives up has to be longer than that takes.  A run that is continued reads
+ * config.json on every rank, and the checkpoint on rank 0.  A run that was stopped or has failed is continued by new
+ * processes. Errors: ARGUMENT, STATE. */
+CM_API cm_status cm_run_options_group(cm_run_options *options, const cm_group *group);
+
 /* All of it as JSON, in the form of config.json; *length is what it needs without the final NUL.
  * Where the pictures decide the network they are opened for that.  Errors: as of cm_run_create. */
 CM_API cm_status cm_run_options_json(cm_run_options *options, char *text, size_t size, size_t *length);

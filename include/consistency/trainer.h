@@ -17,6 +17,7 @@
 #define CONSISTENCY_TRAINER_H
 
 #include "dataset.h"
+#include "group.h"
 #include "image.h"
 #include "model.h"
 
@@ -241,6 +242,11 @@ enum { CM_MAX_EMAS = 8 };
  *   recompute         0               0..1000.  Above 1: activations are kept at the borders of so many parts
  *                                     of the network only and computed again inside, for less memory and more
  *                                     time.
+ *   micro_shards      auto            0..1024.  Parts of a step's micro-batches whose gradients are added by
+ *                                     pairs, so that the bits are the same for every number of processes of
+ *                                     which this is a multiple by a power of two; auto: one a process.
+ *   compare_every     100             0 up.  Steps between comparisons of what the processes of a group hold,
+ *                                     by its hash; 0: none.
  *   seed              0               0 up.  Seed of noise, levels, flips, dropout and of fresh weights.
  *   steps             10000           1 up.  Steps of the whole run, where schedules end.
  *   optimizer         adam            of optimizers.  The rule by which gradients change weights.
@@ -470,16 +476,18 @@ CM_API cm_status cm_train_option_default(size_t index, int32_t objective, char *
  * model: the weights to begin with; NULL with a teacher: the teacher's.
  * teacher: needed by cd, pd, ccd, cmt, scd, dscd and tcm2, taken by tcm, else NULL; of the same image shape and
  * classes (pd, tcm2: the same network).  ccd, cmt, scd, dscd and tcm follow a diffusion model: a consistency model is
- * no teacher there.  That of tcm2 is the network of the first stage, of precond "ecm". */
+ * no teacher there.  That of tcm2 is the network of the first stage, of precond "ecm".
+ * group: the processes that train together; NULL: this one alone.  Every one of them makes the same trainer. */
 typedef struct cm_train_inputs {
     uint32_t struct_size;
     int32_t reserved; /* 0 */
     cm_model *model;
     cm_model *teacher;
+    const cm_group *group;
 } cm_train_inputs;
 
 /* clang-format off */
-#define CM_TRAIN_INPUTS_INIT {sizeof(cm_train_inputs), 0, NULL, NULL}
+#define CM_TRAIN_INPUTS_INIT {sizeof(cm_train_inputs), 0, NULL, NULL, NULL}
 /* clang-format on */
 /* Fills in what CM_TRAIN_INPUTS_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_train_inputs_init(cm_train_inputs *inputs, size_t struct_size);
@@ -530,10 +538,11 @@ typedef struct cm_train_report {
     double seconds;             /* of this step                                  */
     double data_wait;           /* of them waiting for data                      */
     uint64_t peak_bytes;        /* largest resident size of the process so far */
+    double group_wait;          /* of the seconds waiting for the other processes of a group */
 } cm_train_report;
 
 /* clang-format off */
-#define CM_TRAIN_REPORT_INIT {sizeof(cm_train_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define CM_TRAIN_REPORT_INIT {sizeof(cm_train_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 /* clang-format on */
 /* Fills in the defaults that CM_TRAIN_REPORT_INIT lists; struct_size is sizeof of the caller's struct. */
 CM_API void cm_train_report_init(cm_train_report *report, size_t struct_size);

@@ -71,6 +71,7 @@ size_t cm_abi_sizeof(const char *struct_name)
         SIZED(cm_dataset_check_options),
         SIZED(cm_dataset_report),
         SIZED(cm_dataset_pack_options),
+        SIZED(cm_group),
         SIZED(cm_train_inputs),
         SIZED(cm_train_report),
         SIZED(cm_average_options),

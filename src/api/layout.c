@@ -188,6 +188,20 @@ PLACE(cm_features_info, weights, 40);
 PLACE(cm_features_info, spatial, 48);
 PLACE(cm_features_info, early, 52);
 
+SIZE(cm_group, 80);
+PLACE(cm_group, struct_size, 0);
+PLACE(cm_group, rank, 4);
+PLACE(cm_group, size, 8);
+PLACE(cm_group, reserved, 12);
+PLACE(cm_group, user, 16);
+PLACE(cm_group, engine, 24);
+PLACE(cm_group, sum, 32);
+PLACE(cm_group, wait, 40);
+PLACE(cm_group, broadcast, 48);
+PLACE(cm_group, gather, 56);
+PLACE(cm_group, give_up, 64);
+PLACE(cm_group, message, 72);
+
 SIZE(cm_image_read_options, 12);
 PLACE(cm_image_read_options, struct_size, 0);
 PLACE(cm_image_read_options, channels, 4);
@@ -465,13 +479,14 @@ PLACE(cm_subset_options, size, 8);
 PLACE(cm_subset_options, reserved, 12);
 PLACE(cm_subset_options, seed, 16);
 
-SIZE(cm_train_inputs, 24);
+SIZE(cm_train_inputs, 32);
 PLACE(cm_train_inputs, struct_size, 0);
 PLACE(cm_train_inputs, reserved, 4);
 PLACE(cm_train_inputs, model, 8);
 PLACE(cm_train_inputs, teacher, 16);
+PLACE(cm_train_inputs, group, 24);
 
-SIZE(cm_train_report, 88);
+SIZE(cm_train_report, 96);
 PLACE(cm_train_report, struct_size, 0);
 PLACE(cm_train_report, scales, 4);
 PLACE(cm_train_report, step, 8);
@@ -485,5 +500,6 @@ PLACE(cm_train_report, skipped, 60);
 PLACE(cm_train_report, seconds, 64);
 PLACE(cm_train_report, data_wait, 72);
 PLACE(cm_train_report, peak_bytes, 80);
+PLACE(cm_train_report, group_wait, 88);
 
 #endif

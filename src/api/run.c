@@ -9,6 +9,7 @@
 #include "base/options.h"
 #include "diffusion/model.h"
 #include "run/result.h"
+#include "train/peers.h"
 
 /* --- options -------------------------------------------------------------------------------- */
 
@@ -60,6 +61,16 @@ cm_status cm_run_options_inputs(cm_run_options *options, cm_model *model, cm_mod
     options->owns_dataset = options->default_network = 0;
     options->model_is_given = model != NULL;
     options->teacher_is_given = teacher != NULL;
+    return CM_OK;
+}
+
+cm_status cm_run_options_group(cm_run_options *options, const cm_group *group)
+{
+    cm_peers peers;
+    if (!options) CM_FAIL(CM_ERR_ARGUMENT, "cm_run_options_group: options is NULL");
+    if (options->used) CM_FAIL(CM_ERR_STATE, "a run was made of these options: make others for another run");
+    CM_TRY(cmi_peers_open(group, &peers));
+    options->group = peers.group;
     return CM_OK;
 }
 

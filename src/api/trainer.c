@@ -46,7 +46,7 @@ cm_status cm_trainer_create(const cm_train_inputs *theirs, const cm_train_option
     if (!out) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_create: out is NULL");
     *out = NULL;
     CM_TRY(read_inputs("cm_trainer_create", theirs, options, &inputs, &settings));
-    return cmi_trainer_open(inputs.model, inputs.teacher, &settings, out);
+    return cmi_trainer_open(&inputs, &settings, out);
 }
 
 cm_status cm_trainer_estimate(const cm_train_inputs *theirs, const cm_train_options *options, uint64_t *bytes)
@@ -55,7 +55,7 @@ cm_status cm_trainer_estimate(const cm_train_inputs *theirs, const cm_train_opti
     cm_train_settings settings;
     if (!bytes) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_estimate: bytes is NULL");
     CM_TRY(read_inputs("cm_trainer_estimate", theirs, options, &inputs, &settings));
-    return cmi_trainer_plan(inputs.model, inputs.teacher, &settings, bytes);
+    return cmi_trainer_plan(&inputs, &settings, bytes);
 }
 
 cm_status cm_train_data_check(const cm_model *model, const cm_dataset *dataset, const cm_train_options *options)
@@ -113,9 +113,12 @@ static cm_status dense_values(cm_trainer *t, const cm_view *view, const float **
 static cm_status step(cm_trainer *t, const cm_view *view, const int32_t *labels, cm_train_report *r)
 {
     const float *values;
+    size_t first, count;
     CM_TRY(dense_values(t, view, &values));
     CM_TRY(check_finite(view->n, t->learner->image_size, values));
-    return cmi_trainer_advance(t, view->n, values, labels, r);
+    CM_TRY(cmi_trainer_share(t, view->n, &first, &count));
+    return cmi_trainer_advance(t, view->n, values + first * t->learner->image_size, labels ? labels + first : NULL,
+                               r);
 }
 
 cm_status cm_trainer_step(cm_trainer *t, const cm_images *images, const cm_condition *condition,
@@ -133,6 +136,7 @@ cm_status cm_trainer_step(cm_trainer *t, const cm_images *images, const cm_condi
     CM_TRY(open_images(t, images, &view));
     CM_TRY(cmi_call_begin(&t->call, "trainer"));
     cm_status status = step(t, &view, c.labels, &r);
+    if (status != CM_OK) cmi_peers_give_up(&t->peers, status);
     (void)cmi_call_end(&t->call); /* a step that was taken counts, whatever was asked at its end */
     CM_TRY(status);
     return report ? cm_info_write(report, &r, sizeof r, "cm_train_report") : CM_OK;
@@ -145,6 +149,7 @@ cm_status cm_trainer_run(cm_trainer *t, cm_dataset *dataset, int64_t until, cm_t
     if (until < 1) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_run: until is %lld, expected 1 or more", (long long)until);
     CM_TRY(cmi_call_begin(&t->call, "trainer"));
     cm_status status = cmi_trainer_loop(t, dataset, until, progress, user);
+    if (status != CM_OK) cmi_peers_give_up(&t->peers, status);
     (void)cmi_call_end(&t->call);
     return status;
 }
@@ -251,6 +256,7 @@ cm_status cm_trainer_resume(cm_trainer *t, const char *run, const cm_dataset *da
     CM_TRY(cmi_call_begin(&t->call, "trainer"));
     cm_status status = dataset ? cmi_trainer_note_dataset(t, dataset) : CM_OK;
     if (status == CM_OK) status = cmi_state_resume(t, run, allow_changes);
+    if (status != CM_OK) cmi_peers_give_up(&t->peers, status);
     (void)cmi_call_end(&t->call);
     return status;
 }

@@ -12,7 +12,7 @@ struct cm_loader {
     cm_dataset *dataset;
     const cm_call *call;
     uint64_t position; /* of the batch read next */
-    size_t batch;
+    size_t batch, apart;
     int64_t left; /* batches that are still to be read */
     float *images[2];
     int32_t *labels[2];
@@ -50,7 +50,7 @@ static void read_next(cm_loader *l)
     (void)pthread_mutex_lock(&l->lock);
     l->status = status;
     if (status != CM_OK) (void)snprintf(l->text, sizeof l->text, "%s", cm_last_message());
-    l->position += l->batch;
+    l->position += l->apart;
     l->left--;
     l->filled = to;
     l->next = 1 - to;
@@ -84,8 +84,8 @@ static cm_status start(cm_loader *l)
     return CM_OK;
 }
 
-cm_status cmi_loader_create(cm_dataset *dataset, uint64_t position, size_t batch, int64_t count, const cm_call *call,
-                            cm_loader **out)
+cm_status cmi_loader_create(cm_dataset *dataset, uint64_t position, size_t batch, size_t apart, int64_t count,
+                            const cm_call *call, cm_loader **out)
 {
     *out = NULL;
     cm_loader *l = cmi_calloc(dataset->context, 1, sizeof *l);
@@ -95,6 +95,7 @@ cm_status cmi_loader_create(cm_dataset *dataset, uint64_t position, size_t batch
     l->call = call;
     l->position = position;
     l->batch = batch;
+    l->apart = apart;
     l->left = count;
     l->filled = -1;
     (void)pthread_mutex_init(&l->lock, NULL);

@@ -52,6 +52,36 @@ size_t cmi_plan_node_gradient_floats(const cm_plan *plan)
     return most;
 }
 
+int cmi_plan_gradient_at(const cm_plan *plan, int parameter, size_t *first, size_t *floats)
+{
+    *first = plan->gradient[parameter];
+    *floats = plan->gradient_size[parameter];
+    return plan->reader[parameter] >= 0 && *first != SIZE_MAX;
+}
+
+int cmi_plan_gradient_order(const cm_plan *plan, int *parameters)
+{
+    int n = 0;
+    for (int i = 0; i < plan->program.n_steps; i++) {
+        const cm_step *s = &plan->program.steps[i];
+        for (int k = 0; k < CM_OP_MAX_PARAMS && s->kind == CM_STEP_BACKWARD; k++) {
+            const int index = plan->graph->nodes[s->node].param[k];
+            if (index >= 0) parameters[n++] = index;
+        }
+    }
+    return n;
+}
+
+int cmi_plan_params(const cm_plan *plan)
+{
+    return plan->graph->n_params;
+}
+
+cm_context *cmi_plan_context(const cm_plan *plan)
+{
+    return plan->context;
+}
+
 /* --- gradients to plain tensors ---------------------------------------------- */
 
 struct cm_unpacking {

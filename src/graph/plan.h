@@ -89,6 +89,12 @@ const float *cmi_exec_gradients(const cm_exec *exec);
 typedef cm_status (*cm_gradient_sink)(void *user, int parameter, size_t first, size_t floats, const float *gradient);
 cm_status cmi_exec_create_streaming(const cm_plan *plan, cm_gradient_sink sink, void *user, cm_exec **out);
 size_t cmi_plan_node_gradient_floats(const cm_plan *plan);
+/* Where the gradient of a parameter stands in a block, and its floats there; 0: it has none. */
+int cmi_plan_gradient_at(const cm_plan *plan, int parameter, size_t *first, size_t *floats);
+/* The parameters in the order in which a sink gets their gradients, at most cmi_plan_params; returns how many. */
+int cmi_plan_gradient_order(const cm_plan *plan, int *parameters);
+int cmi_plan_params(const cm_plan *plan);
+cm_context *cmi_plan_context(const cm_plan *plan);
 /* Turns a block, where it lies, into plain tensors where cmi_param_offsets says; what
  * stands behind these is then of no use. */
 typedef struct cm_unpacking cm_unpacking;

@@ -220,6 +220,7 @@ static void describe(cm_text *t, const cm_run_line *line)
     cmi_text_add(t, ", \"stage\": %d", r->ect_stage);
     add_number(t, "img_per_s", 6, line->step_rate);
     add_number(t, "data_wait_s", 6, r->data_wait);
+    if (r->group_wait > 0) add_number(t, "group_wait_s", 6, r->group_wait);
     cmi_text_add(t, ", \"peak_rss\": %llu", (unsigned long long)r->peak_bytes);
     add_number(t, "eta_s", 6, line->seconds_left);
 }

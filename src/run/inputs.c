@@ -18,6 +18,7 @@ cm_train_inputs cmi_run_inputs(const cm_run_options *o)
     cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
     inputs.model = o->model;
     inputs.teacher = o->teacher;
+    if (o->group.size) inputs.group = &o->group;
     return inputs;
 }
 

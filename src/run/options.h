@@ -42,6 +42,7 @@ struct cm_run_options {
     /* Opened, or the caller's. */
     cm_model *model, *teacher; /* counted */
     cm_dataset *dataset;
+    cm_group group; /* of size 0: there is none */
     int owns_dataset, model_is_given, teacher_is_given;
     cm_run_numbers n;    /* by cmi_run_options_verify */
     int default_network; /* the network is the default one for the pictures */

@@ -51,11 +51,17 @@ static int asked(cm_run *r)
 
 /* --- making and ending ---------------------------------------------------------------------- */
 
+/* One of several ranks that is not the first: it takes the steps and writes nothing. */
+static int follows(const cm_run_options *o)
+{
+    return o->group.rank > 0;
+}
+
 static cm_status check(cm_run_options *o, const char *directory)
 {
     if (o->used) CM_FAIL(CM_ERR_STATE, "a run was made of these options already");
     CM_TRY(cmi_run_options_verify(o));
-    return o->resume ? CM_OK : cmi_run_check_directory(o->context, directory, o->prefix);
+    return o->resume || follows(o) ? CM_OK : cmi_run_check_directory(o->context, directory, o->prefix);
 }
 
 static cm_status fill(cm_run *r, const char *directory)
@@ -73,10 +79,11 @@ static cm_status fill(cm_run *r, const char *directory)
     const cm_train_settings settings = cmi_settings_of(o->train);
     r->images_an_epoch = d.images * (uint64_t)cmi_objective_views(&settings);
     r->pace = cmi_run_options_pace(o);
+    if (follows(o)) r->pace.sample = r->pace.metric = 0;
     r->pages = (cm_pages){
         .share = r->pace.share, .rows = o->sample_rows, .columns = o->sample_columns, .threads = o->n.threads};
     r->log = -1;
-    return o->metric ? cmi_metric_open(o, cmi_run_learner(o), &r->metric) : CM_OK;
+    return o->metric && !follows(o) ? cmi_metric_open(o, cmi_run_learner(o), &r->metric) : CM_OK;
 }
 
 cm_status cmi_run_open(cm_run_options *o, const char *directory, cm_run **out)
@@ -166,11 +173,12 @@ static cm_status settle(cm_run *r, cm_trainer *trainer)
     const cm_run_options *o = r->options;
     uint64_t steps;
     if (o->resume) CM_TRY(resume(r, trainer));
-    else CM_TRY(cmi_run_check_directory(r->context, r->directory, o->prefix));
-    CM_TRY(make_directories(r));
+    else if (!follows(o)) CM_TRY(cmi_run_check_directory(r->context, r->directory, o->prefix));
+    if (!follows(o)) CM_TRY(make_directories(r));
     if (!o->resume) CM_TRY(cm_trainer_save(trainer, r->directory, r->pace.keep));
     CM_TRY(cm_trainer_steps(trainer, &steps));
     r->last.step = (int64_t)steps;
+    if (follows(o)) return CM_OK;
     if (o->resume && r->last.step >= o->n.steps) return CM_OK; /* finished: nothing is touched */
     CM_TRY(cmi_run_tidy(r->context, r->directory));
     CM_TRY(write_config(r));
@@ -257,6 +265,7 @@ static cm_status save(cm_run *r)
 {
     char path[PATH];
     CM_TRY(cm_trainer_save(r->trainer, r->directory, r->pace.keep));
+    if (follows(r->options)) return CM_OK;
     r->saved_step = r->last.step;
     r->saved_at = cmi_run_seconds();
     (void)snprintf(path, sizeof path, "%.4000s/checkpoints/step-%09lld", r->directory, (long long)r->last.step);
@@ -358,6 +367,10 @@ static int32_t after_step(void *user, const cm_train_report *report)
 {
     cm_run *r = user;
     r->last = *report;
+    if (follows(r->options)) {
+        tell(r, CM_RUN_STEP, NULL);
+        return asked(r);
+    }
     if (is_due(r, r->pace.log)) add_to_log(r);
     if (r->failed == CM_OK) tell(r, CM_RUN_STEP, NULL);
     if (r->failed == CM_OK && !asked(r) && is_due(r, r->pace.metric)) fail(r, evaluate(r));
@@ -383,7 +396,8 @@ static cm_status finish(cm_run *r, cm_status status)
     const int stepped = r->last.step > r->first_step || !r->options->resume;
     const int cancelled = (atomic_load(&r->state) & CANCEL) != 0;
     if (stepped && !cancelled && r->saved_step != r->last.step) CM_TRY(save(r));
-    if (status == CM_OK && r->last.step >= r->options->n.steps) CM_TRY(cmi_result_write(r));
+    const int ends = status == CM_OK && r->last.step >= r->options->n.steps;
+    if (ends && !follows(r->options)) CM_TRY(cmi_result_write(r));
     if (status == CM_ERR_CANCELLED) CM_FAIL(status, "the run was stopped after step %lld", (long long)r->last.step);
     return CM_OK;
 }
@@ -400,7 +414,7 @@ cm_status cmi_run_loop(cm_run *r, int64_t until)
     r->pages.spent = 0;
     if (r->metric) cmi_metric_clock(r->metric);
     int written = 1;
-    if (r->last.step >= r->options->n.steps) CM_TRY(cmi_result_look(r, &written));
+    if (r->last.step >= r->options->n.steps && !follows(r->options)) CM_TRY(cmi_result_look(r, &written));
     if (!written) return cmi_result_write(r); /* killed before it */
     if (r->last.step >= until) return CM_OK;
     if (asked(r)) return finish(r, CM_ERR_CANCELLED);

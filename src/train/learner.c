@@ -88,6 +88,7 @@ static cm_status build(cm_learner *l, const cm_objective_settings *settings)
     CM_TRY(bind_plans(l));
     l->gradient = cmi_calloc(l->context, cmi_plan_gradient_floats(l->train_plan), sizeof *l->gradient);
     if (!l->gradient) return CM_ERR_MEMORY;
+    CM_TRY(cmi_gradient_sum_create(l->train_plan, &l->options.share, l->options.peers, l->gradient, &l->sum));
     CM_TRY(cmi_turns_create(l->context, (size_t)cmi_learner_graph(l)->n_params + 1, &l->turns));
     begin_weighing(l);
     CM_TRY(cmi_learner_make_workers(l, settings));
@@ -135,6 +136,8 @@ void cmi_learner_free(cm_learner *l)
     cm_context *context = l->context;
     cmi_learner_free_workers(l);
     cmi_turns_free(l->turns);
+    cmi_gradient_sum_free(l->sum);
+    cmi_free(context, l->records);
     cmi_free(context, l->gradient);
     cmi_unpacking_free(l->unpacking);
     cmi_weights_free(l->train_weights);
@@ -178,6 +181,7 @@ static size_t total_bytes(const cm_learner *l, size_t packed, size_t aside)
     if (l->options.distance) of_distance = cmi_perceptual_distance_bytes(l->options.distance, &of_thread);
     worker += of_thread;
     size_t folds = l->folded ? (size_t)l->folders * cmi_fold_scratch_bytes(l->folded) : 0;
+    block += cmi_gradient_sum_bytes(l->train_plan, &l->options.share, l->options.peers);
     return (sets * l->all_floats + teacher) * sizeof(float) + folds + block + aside + packed + of_distance +
            (size_t)cmi_learner_count_workers(l) * worker;
 }

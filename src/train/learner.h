@@ -12,6 +12,7 @@
 #include "base/turns.h"
 #include "diffusion/model.h"
 #include "graph/plan.h"
+#include "train/gradient_sum.h"
 #include "train/objective.h"
 #include "train/perceptual_distance.h"
 
@@ -25,7 +26,9 @@ typedef struct cm_weight_set {
 
 typedef struct cm_learner_options {
     int threads;
-    size_t batch, slice; /* images of a usual batch, of a slice */
+    size_t batch, slice; /* images of a usual batch that this rank has, of a slice */
+    cm_share share;      /* of the ranks */
+    cm_peers *peers;     /* borrowed */
     size_t views;        /* pairs of an image: the networks that learn take slice x views at a time */
     double dropout;
     int recompute;
@@ -49,6 +52,7 @@ typedef struct cm_weighing {
     int32_t size; /* trained values; 0: there is none */
     float values[CM_WEIGHT_NET_MOST], gradient[CM_WEIGHT_NET_MOST];
     double exact[CM_WEIGHT_NET_MOST], sum[CM_WEIGHT_NET_MOST]; /* of the batch at work: values, gradient */
+    double level[CM_SHARD_LEVELS][CM_WEIGHT_NET_MOST];         /* sums of shards that wait, as of gradients */
 } cm_weighing;
 
 typedef struct cm_learner_worker cm_learner_worker;
@@ -75,6 +79,9 @@ typedef struct cm_learner {
     int n_workers;
     cm_turns *turns; /* of each parameter: the slices add their gradients in order */
     float *gradient; /* sum of the slices' blocks, then plain tensors in its first `floats` values */
+    cm_gradient_sum *sum;
+    double *records; /* of a step: what the ranks tell each other beside gradients (learner_peers.c) */
+    size_t n_records;
     size_t image_size;
     double sigma_data; /* of the objective */
     cm_weighing weighing;
@@ -91,16 +98,18 @@ cm_status cmi_learner_estimate(const cm_model *model, const cm_precond *precond,
                                const cm_learner_options *options, size_t *bytes, size_t *floats);
 
 typedef struct cm_learner_batch {
-    size_t n;              /* images: any number from 1                */
+    size_t all;            /* images of the step: any number from 1    */
+    size_t begin, n;       /* of them this rank's: n from number `begin` on (share.h), whose data follow */
     const float *images;   /* n x C x H x W                            */
     const int32_t *labels; /* or NULL = -1                             */
     const float *augment;  /* n x augment_dim, or NULL                 */
-    uint64_t seed, first;  /* image i of the run is number first + i x views */
+    uint64_t seed, first;  /* image i of the n has number first + i x views in the run */
     double label_dropout;
     const unsigned char *chosen; /* n marks for the objective, or NULL */
-    size_t n_chosen;
-    double *loss;        /* out: per image                               */
-    const cm_call *call; /* looked at before every evaluation           */
+    size_t n_chosen;             /* of the step                        */
+    double *loss;                /* out: of each image of the step               */
+    const char *what;            /* phrase for messages of the group, "the gradients of step 7" */
+    const cm_call *call;         /* looked at before every evaluation           */
 } cm_learner_batch;
 
 /* learner->gradient = d mean(loss) / d parameters, and learner->weighing.gradient likewise. */

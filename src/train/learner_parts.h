@@ -23,4 +23,9 @@ int cmi_learner_count_workers(const cm_learner *learner);
 cm_status cmi_learner_make_workers(cm_learner *learner, const cm_objective_settings *settings);
 void cmi_learner_free_workers(cm_learner *learner);
 
+/* --- learner_peers.c -------------------------------------------------------------- */
+
+/* After the slices: losses of all ranks, and the adaptive weight's gradient as a sum over them. */
+cm_status cmi_learner_gather(cm_learner *learner, const cm_learner_batch *batch);
+
 #endif

@@ -27,14 +27,9 @@ static cm_status add_gradient(void *user, int parameter, size_t first, size_t fl
 {
     const cm_learner_worker *w = user;
     const cm_learner *l = w->learner;
-    float *restrict total = l->gradient + first;
-    const float *restrict from = slice;
+    (void)first, (void)floats;
     CM_TRY(cmi_turns_await(l->turns, (size_t)parameter, w->slice));
-    if (w->slice == 0) memcpy(total, from, floats * sizeof *total);
-    else {
-#pragma omp simd
-        for (size_t i = 0; i < floats; i++) total[i] += from[i];
-    }
+    CM_TRY(cmi_gradient_sum_add(l->sum, parameter, w->slice, slice));
     cmi_turns_advance(l->turns, (size_t)parameter);
     return CM_OK;
 }
@@ -292,6 +287,25 @@ static cm_status weigh(void *user, const double *t, double *w)
     return CM_OK;
 }
 
+static void add_doubles(double *total, const double *more, int32_t n)
+{
+    for (int32_t i = 0; i < n; i++) total[i] += more[i];
+}
+
+/* As gradients are added (gradient_sum.c). */
+static void add_weighing(cm_learner *l, int slice, const double *of_slice)
+{
+    cm_weighing *w = &l->weighing;
+    int begins, ends;
+    const size_t shard = cmi_gradient_sum_shard(l->sum, slice, &begins, &ends);
+    if (begins) memset(w->sum, 0, sizeof w->sum);
+    add_doubles(w->sum, of_slice, w->size);
+    if (!ends) return;
+    const int merges = cmi_shard_merges(shard);
+    for (int i = 0; i < merges; i++) add_doubles(w->sum, w->level[i], w->size);
+    if (shard + 1 < l->options.share.own) memcpy(w->level[merges], w->sum, sizeof w->sum);
+}
+
 /* The sum of the batch += the slice's, after the slices before: a turn behind those of the parameters. */
 static cm_status weigh_back(void *user, const double *t, const double *of_w)
 {
@@ -302,7 +316,7 @@ static cm_status weigh_back(void *user, const double *t, const double *of_w)
     for (size_t i = 0; i < l->options.slice; i++)
         cmi_weight_net_pull(&l->weighing.net, l->weighing.exact, t[i], -of_w[i], slice);
     CM_TRY(cmi_turns_await(l->turns, turn, w->slice));
-    for (int32_t i = 0; i < l->weighing.size; i++) l->weighing.sum[i] += slice[i];
+    add_weighing(l, w->slice, slice);
     cmi_turns_advance(l->turns, turn);
     return CM_OK;
 }
@@ -375,7 +389,7 @@ static void load_slice(cm_learner_worker *w, const cm_learner_batch *b, size_t f
         for (size_t k = 0; k < size; k++) w->x0[i * size + k] = (double)b->images[from * size + k];
         w->true_labels[i] = b->labels ? b->labels[from] : -1;
         w->chosen[i] = b->chosen ? b->chosen[from] : 0;
-        w->share[i] = i < w->count ? 1.0 / (double)b->n : 0;
+        w->share[i] = i < w->count ? 1.0 / (double)b->all : 0;
         draw_image(w, b, i, b->first + from * l->options.views);
     }
 }
@@ -416,7 +430,7 @@ static cm_status run_slice(const job *j, int index, int worker)
                                   .more_u = w->more_u,
                                   .more_normal = w->more_normal,
                                   .chosen = j->batch->chosen ? w->chosen : NULL,
-                                  .all = j->batch->n,
+                                  .all = j->batch->all,
                                   .n_chosen = j->batch->n_chosen,
                                   .labels = j->learner->model->net.num_classes ? w->labels : NULL};
     size_t first = (size_t)index * j->learner->options.slice;
@@ -428,7 +442,7 @@ static cm_status run_slice(const job *j, int index, int worker)
     if (w->target) cmi_exec_seed(w->target, j->batch->seed, w->images);
     if (w->tangent) cmi_exec_seed(w->tangent, j->batch->seed, w->images);
     CM_TRY(j->objective->run(j->settings, &b, &nets));
-    for (size_t i = 0; i < w->count; i++) j->batch->loss[first + i] = mean_of_pairs(w, i);
+    for (size_t i = 0; i < w->count; i++) j->batch->loss[j->batch->begin + first + i] = mean_of_pairs(w, i);
     return CM_OK;
 }
 
@@ -450,10 +464,15 @@ cm_status cmi_learner_run(cm_learner *l, const cm_objective *objective, const cm
                           const cm_learner_batch *batch)
 {
     job j = {l, objective, settings, batch};
-    const int slices = (int)slices_of(l, batch->n);
+    CM_TRY(cmi_share_check(&l->options.share, batch->all, l->options.slice));
+    cmi_gradient_sum_begin(l->sum, slices_of(l, batch->all), batch->what);
+    const int slices = cmi_gradient_sum_slices(l->sum);
     cmi_turns_begin(l->turns);
     begin_weighing(&l->weighing);
     cm_status status = cmi_parallel_in_order((cm_threads){l->context, l->n_workers}, slices, slice_piece, &j);
+    status = cmi_gradient_sum_end(l->sum, (cm_threads){l->context, l->options.threads}, status);
+    if (status == CM_OK && !cmi_peers_alone(l->options.peers)) status = cmi_call_check(batch->call);
+    if (status == CM_OK) status = cmi_learner_gather(l, batch);
     for (int32_t i = 0; i < l->weighing.size; i++) l->weighing.gradient[i] = (float)l->weighing.sum[i];
     if (status == CM_OK) status = cmi_unpacking_run(l->unpacking, l->gradient);
     return status == CM_OK ? cmi_learner_fold_gradient(l) : status;

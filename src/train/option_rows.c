@@ -9,6 +9,7 @@
 #include "base/pool.h"
 #include "train/objective.h"
 #include "train/optim.h"
+#include "train/share.h"
 
 /* --- choices -------------------------------------------------------------------------- */
 
@@ -137,6 +138,11 @@ static const cm_option_row rows[] = {
         "Above 1: activations are kept at the borders of so many parts of the network only and computed again "
         "inside, "
         "for less memory and more time."),
+    INT(micro_shards, 0, 1 << CM_SHARD_LEVELS, 0, SHARED | COURSE | AUTO,
+        "Parts of a step's micro-batches whose gradients are added by pairs, so that the bits are the same for every "
+        "number of processes of which this is a multiple by a power of two; auto: one a process."),
+    STEPS(compare_every, 0, 100, SHARED,
+          "Steps between comparisons of what the processes of a group hold, by its hash; 0: none."),
     ROW(seed, CM_OPTION_INTEGER, CM_STORE_UINT64, 0, 18446744073709551615.0, 0, NULL, SHARED | COURSE,
         "Seed of noise, levels, flips, dropout and of fresh weights."),
     STEPS(steps, 1, 10000, SHARED | COURSE, "Steps of the whole run, where schedules end."),

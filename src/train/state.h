@@ -51,5 +51,7 @@ cm_status cmi_state_lock(cm_trainer *t, const char *run);
 /* state_compare.c: ARGUMENT where the options or the data of a checkpoint's state.json are not the trainer's and
  * allow_changes (cm_resume_changes) does not take them. */
 cm_status cmi_state_compare(cm_trainer *t, const json_t *state, int32_t allow_changes);
+/* Lists the members of two objects that differ, "lr was 0.1, is 0.2; ...", as many as the text has room for. */
+void cmi_state_differences(const json_t *before, const json_t *now, char *text, size_t size);
 
 #endif

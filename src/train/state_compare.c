@@ -30,8 +30,7 @@ static void add_difference(const char *key, const json_t *before, const json_t *
     free(b);
 }
 
-/* Lists the members that differ, as many as the text has room for. */
-static void list_differences(const json_t *before, const json_t *now, char *text, size_t size)
+void cmi_state_differences(const json_t *before, const json_t *now, char *text, size_t size)
 {
     const char *key;
     json_t *value;
@@ -65,7 +64,7 @@ static cm_status compare_options(const cm_trainer *t, json_t *before, const json
         if (json_object_set(before, "steps", json_object_get(now, "steps")) != 0)
             CM_FAIL(CM_ERR_MEMORY, "out of memory: options");
     }
-    list_differences(before, now, text, sizeof text);
+    cmi_state_differences(before, now, text, sizeof text);
     return take_changes(t, "options", text, allow_changes);
 }
 
@@ -87,6 +86,6 @@ cm_status cmi_state_compare(cm_trainer *t, const json_t *state, int32_t allow_ch
     json_decref(options);
     CM_TRY(status);
     if (!t->dataset || !json_object_get(state, "dataset")) return CM_OK;
-    list_differences(json_object_get(state, "dataset"), t->dataset, text, sizeof text);
+    cmi_state_differences(json_object_get(state, "dataset"), t->dataset, text, sizeof text);
     return take_changes(t, "data", text, allow_changes);
 }

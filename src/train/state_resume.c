@@ -6,6 +6,7 @@
 #include "io/directory.h"
 #include "io/json_tree.h"
 #include "train/state.h"
+#include "train/together.h"
 
 static cm_status read_part(cm_trainer *t, const char *path, const cm_tensor *tensors, size_t n, int is_model)
 {
@@ -218,10 +219,13 @@ static cm_status resume(cm_trainer *t, const char *run, int32_t allow_changes)
     return status;
 }
 
+/* Rank 0 reads for all. */
 cm_status cmi_state_resume(cm_trainer *t, const char *run, int32_t allow_changes)
 {
     size_t held = t->locks.count;
-    cm_status status = resume(t, run, allow_changes);
+    const int reads = cmi_peers_alone(&t->peers) || t->peers.group.rank == 0;
+    cm_status status = reads ? resume(t, run, allow_changes) : CM_OK;
+    if (status == CM_OK) status = cmi_together_adopt(t);
     if (status != CM_OK) cmi_locks_release(&t->locks, held);
     return status;
 }

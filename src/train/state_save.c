@@ -149,6 +149,7 @@ static cm_status save(cm_trainer *t, const char *run, int32_t keep)
 cm_status cmi_state_save(cm_trainer *t, const char *run, int32_t keep)
 {
     size_t held = t->locks.count;
+    if (!cmi_peers_alone(&t->peers) && t->peers.group.rank) return CM_OK; /* rank 0 has it */
     cm_status status = save(t, run, keep);
     if (status != CM_OK) cmi_locks_release(&t->locks, held);
     return status;

@@ -9,6 +9,7 @@
 #include "diffusion/schedule.h"
 #include "io/directory.h"
 #include "train/option_rows.h"
+#include "train/together.h"
 
 /* --- making -------------------------------------------------------------------- */
 
@@ -161,8 +162,10 @@ static cm_status learner_options(cm_trainer *t, cm_learner_options *out)
     const cm_train_settings *o = &t->o;
     *out = (cm_learner_options){
         .threads = o->threads ? o->threads : cmi_context_threads(t->context),
-        .batch = cmi_trainer_batch(t),
+        .batch = cmi_share_largest(&t->share, cmi_trainer_batch(t), slice_rule(t)),
         .slice = slice_rule(t),
+        .share = t->share,
+        .peers = &t->peers,
         .views = t->views,
         .dropout = o->dropout < 0 ? t->model->net.dropout : o->dropout,
         .recompute = o->recompute,
@@ -246,12 +249,22 @@ cm_status cmi_trainer_reserve(cm_trainer *t, size_t n)
         if (!t->chosen || !t->order) return CM_ERR_MEMORY;
     }
     if (cmi_trainer_augments(t)) {
-        t->augmented = cmi_calloc(t->context, n * t->learner->image_size, sizeof *t->augmented);
+        const size_t own = cmi_share_count(&t->share, n, t->learner->options.slice);
+        t->augmented = cmi_calloc(t->context, own * t->learner->image_size, sizeof *t->augmented);
         t->augment_labels =
-            cmi_calloc(t->context, n * (size_t)cmi_trainer_augment_labels(t), sizeof *t->augment_labels);
+            cmi_calloc(t->context, own * (size_t)cmi_trainer_augment_labels(t), sizeof *t->augment_labels);
         if (!t->augmented || !t->augment_labels) return CM_ERR_MEMORY;
     }
     t->capacity = n;
+    return CM_OK;
+}
+
+cm_status cmi_trainer_share(const cm_trainer *t, size_t n, size_t *first, size_t *count)
+{
+    const size_t slice = t->learner->options.slice;
+    CM_TRY(cmi_share_check(&t->share, n, slice));
+    *first = cmi_share_first(&t->share, n, slice);
+    *count = cmi_share_count(&t->share, n, slice);
     return CM_OK;
 }
 
@@ -302,6 +315,17 @@ static cm_status check_levels(const cm_trainer *t)
     return CM_OK;
 }
 
+/* Who has which images of a step. */
+static cm_status find_share(cm_trainer *t)
+{
+    const size_t rank = cmi_peers_alone(&t->peers) ? 0 : (size_t)t->peers.group.rank;
+    const double usual = cmi_option_row_find("compare_every")->usual;
+    if (cmi_peers_alone(&t->peers) && (double)t->o.compare_every != usual)
+        CM_FAIL(CM_ERR_ARGUMENT, "compare_every has no effect on a trainer that is alone");
+    CM_TRY(cmi_share_of((size_t)t->o.micro_shards, rank, cmi_peers_count(&t->peers), &t->share));
+    return cmi_share_check(&t->share, cmi_trainer_batch(t), slice_rule(t));
+}
+
 /* Model, teacher and options compared; what follows from them. */
 static cm_status settle(cm_trainer *t)
 {
@@ -318,6 +342,7 @@ static cm_status settle(cm_trainer *t)
     t->settings.sigma_data = t->precond.sigma_data;
     t->settings.distil = t->objective->takes_teacher && t->teacher != NULL;
     t->views = (size_t)cmi_objective_views(&t->o);
+    CM_TRY(find_share(t));
     t->curriculum = cmi_curriculum_of(&t->o);
     t->optim = cmi_optim_of(&t->o);
     CM_TRY(check_levels(t));
@@ -329,13 +354,16 @@ static cm_status build(cm_trainer *t)
     cmi_settings_warn(t->context, &t->o);
     CM_TRY(make_learner(t));
     CM_TRY(find_frozen(t));
-    return make_buffers(t);
+    CM_TRY(make_buffers(t));
+    return cmi_together_begin(t);
 }
 
 /* A trainer without memory. */
-static cm_status begin(cm_model *model, cm_model *teacher, const cm_train_settings *options, cm_trainer **out)
+static cm_status begin(const cm_train_inputs *inputs, const cm_peers *peers, const cm_train_settings *options,
+                       cm_trainer **out)
 {
     cm_context *owner;
+    cm_model *model = inputs->model, *teacher = inputs->teacher;
     *out = NULL;
     if (!model) model = teacher; /* distillation begins with the teacher's weights */
     if (!model) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_create: model is NULL");
@@ -348,6 +376,8 @@ static cm_status begin(cm_model *model, cm_model *teacher, const cm_train_settin
     }
     t->context = owner;
     t->locks.context = owner;
+    t->peers.group = peers->group;
+    atomic_init(&t->peers.ended, 0);
     t->o = *options;
     t->objective = cmi_objective_at(options->objective);
     cmi_model_retain(model);
@@ -362,11 +392,15 @@ static cm_status begin(cm_model *model, cm_model *teacher, const cm_train_settin
     return status;
 }
 
-cm_status cmi_trainer_open(cm_model *model, cm_model *teacher, const cm_train_settings *options, cm_trainer **out)
+cm_status cmi_trainer_open(const cm_train_inputs *inputs, const cm_train_settings *options, cm_trainer **out)
 {
-    CM_TRY(begin(model, teacher, options, out));
-    cm_status status = build(*out);
+    cm_peers peers;
+    *out = NULL;
+    CM_TRY(cmi_peers_open(inputs->group, &peers));
+    cm_status status = begin(inputs, &peers, options, out);
+    if (status == CM_OK) status = build(*out);
     if (status == CM_OK) return CM_OK;
+    cmi_peers_give_up(&peers, status);
     cmi_trainer_close(*out);
     *out = NULL;
     return status;
@@ -386,12 +420,14 @@ uint64_t cmi_trainer_size(const cm_trainer *t)
     return total_bytes(t, cmi_learner_bytes(t->learner), t->learner->floats);
 }
 
-cm_status cmi_trainer_plan(cm_model *model, cm_model *teacher, const cm_train_settings *options, uint64_t *bytes)
+cm_status cmi_trainer_plan(const cm_train_inputs *inputs, const cm_train_settings *options, uint64_t *bytes)
 {
+    cm_peers peers;
     cm_trainer *t;
     cm_learner_options learner;
     size_t of_learner, floats;
-    CM_TRY(begin(model, teacher, options, &t));
+    CM_TRY(cmi_peers_open(inputs->group, &peers));
+    CM_TRY(begin(inputs, &peers, options, &t));
     cm_status status = learner_options(t, &learner);
     if (status == CM_OK)
         status = cmi_learner_estimate(t->model, &t->precond, t->teacher, &learner, &of_learner, &floats);

@@ -36,22 +36,25 @@ struct cm_trainer {
     /* */
     size_t views;    /* pairs of an image */
     size_t capacity; /* images that fit into the buffers of a step */
-    double *loss;
+    double *loss;    /* of each image of the step, those of other ranks included */
     cm_augmenter *augmenter;
     unsigned char *chosen; /* marks of the images of a step, for objectives that choose */
     uint32_t *order;       /* work of choosing them */
     float *augmented, *augment_labels;
     float *dense; /* images that the caller holds in another layout or type */
     size_t dense_capacity;
+    cm_peers peers; /* the other processes */
+    cm_share share;
     cm_call call;
     cm_locks locks; /* of the directories it has saved to or resumed from */
 };
 
-cm_status cmi_trainer_open(cm_model *model, cm_model *teacher, const cm_train_settings *options, cm_trainer **out);
+/* With a group a call of all ranks, which then have the same options, networks and weights. */
+cm_status cmi_trainer_open(const cm_train_inputs *inputs, const cm_train_settings *options, cm_trainer **out);
 void cmi_trainer_close(cm_trainer *trainer);
 /* The bytes that a trainer holds; and those of one that is not made. */
 uint64_t cmi_trainer_size(const cm_trainer *trainer);
-cm_status cmi_trainer_plan(cm_model *model, cm_model *teacher, const cm_train_settings *options, uint64_t *bytes);
+cm_status cmi_trainer_plan(const cm_train_inputs *inputs, const cm_train_settings *options, uint64_t *bytes);
 /* trainer.c: whether images are changed before a step, and buffers for a step of n images. */
 int cmi_trainer_augments(const cm_trainer *trainer);
 /* How many labels the network has of that. */
@@ -63,7 +66,10 @@ size_t cmi_trainer_batch(const cm_trainer *trainer);
 cm_status cmi_trainer_reserve_dense(cm_trainer *trainer, size_t n);
 /* Images of a step: the same range as the option batch. */
 enum { CM_STEP_IMAGES = 1 << 20 };
-/* One step within the trainer's call.  images: n x C x H x W; report may be NULL. */
+/* Of a step of n images, which are this rank's: `count` of them from number `first` on. */
+cm_status cmi_trainer_share(const cm_trainer *trainer, size_t n, size_t *first, size_t *count);
+/* One step of n images within the trainer's call.  images: this rank's, C x H x W each, and their labels; report may
+ * be NULL. */
 cm_status cmi_trainer_advance(cm_trainer *trainer, size_t n, const float *images, const int32_t *labels,
                               cm_train_report *report);
 /* Whether a data set can feed a model `batch` images a step. */

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "data/loader.h"
-#include "train/trainer.h"
+#include "train/together.h"
 
 cm_status cmi_train_check_dataset(const cm_model *m, const cm_dataset *d, int32_t batch)
 {
@@ -79,18 +79,26 @@ cm_status cmi_trainer_note_dataset(cm_trainer *t, const cm_dataset *d)
     }
     json_decref(t->dataset);
     t->dataset = print;
-    return CM_OK;
+    return cmi_together_compare_data(t);
+}
+
+/* This rank's images of each batch. */
+static cm_status open_loader(cm_trainer *t, cm_dataset *dataset, int64_t count, cm_loader **out)
+{
+    const size_t batch = cmi_trainer_batch(t);
+    size_t first, own;
+    CM_TRY(cmi_trainer_share(t, batch, &first, &own));
+    return cmi_loader_create(dataset, t->images / t->views + first, own, batch, count, &t->call, out);
 }
 
 cm_status cmi_trainer_loop(cm_trainer *t, cm_dataset *dataset, int64_t until, cm_train_fn progress, void *user)
 {
-    cm_loader *loader;
+    cm_loader *loader = NULL;
     cm_status status;
     CM_TRY(cmi_trainer_note_dataset(t, dataset));
     if (t->step >= until) return CM_OK;
     CM_TRY(cmi_call_begin(&dataset->call, "data set"));
-    status =
-        cmi_loader_create(dataset, t->images / t->views, cmi_trainer_batch(t), until - t->step, &t->call, &loader);
+    status = open_loader(t, dataset, until - t->step, &loader);
     if (status == CM_OK) status = loop(t, loader, until, progress, user);
     cmi_loader_free(loader);
     (void)cmi_call_end(&dataset->call);

@@ -1,13 +1,14 @@
 /* trainer_step.c - the only file that knows the order of things in a step: schedules, gradients, check, clip, update,
  * averages, target. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
 #include "base/parallel.h"
 #include "base/rng.h"
-#include "train/trainer.h"
+#include "train/together.h"
 
 /* Progressive distillation: when N changes, the student becomes the teacher and the
  * optimizer begins anew (algorithms 4.3). */
@@ -143,6 +144,7 @@ static void fill_report(const cm_trainer *t, const cm_moment *now, double loss, 
     r->skipped = t->skipped;
     r->seconds = seconds() - began;
     r->peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
+    r->group_wait = t->peers.waited;
 }
 
 /* Of the steps of the whole run; a run may be made longer. */
@@ -154,21 +156,25 @@ static double share_done(const cm_trainer *t)
 static cm_status gradients(cm_trainer *t, size_t n, const float *images, const int32_t *labels, const cm_moment *now)
 {
     cm_learner *l = t->learner;
-    cm_learner_batch b = {.n = n,
+    char what[64];
+    cm_learner_batch b = {.all = n,
                           .labels = labels,
                           .seed = t->o.seed,
-                          .first = t->images,
                           .label_dropout = t->o.label_dropout,
                           .loss = t->loss,
+                          .what = what,
                           .call = &t->call};
+    CM_TRY(cmi_trainer_share(t, n, &b.begin, &b.n));
+    b.first = t->images + b.begin * t->views;
+    (void)snprintf(what, sizeof what, "the gradients of step %lld", (long long)t->step + 1);
     t->settings.scales = now->scales;
     t->settings.stage = now->stage;
     t->settings.tangent_share = now->tangent_share;
     b.images = augment(t, images, &b);
     if (t->objective->ratio_at) t->settings.ratio = t->objective->ratio_at(&t->o, share_done(t));
     if (t->objective->choose) {
-        const cm_choosing c = {b.seed, b.first, n, t->views};
-        b.chosen = t->chosen;
+        const cm_choosing c = {b.seed, t->images, n, t->views};
+        b.chosen = t->chosen + b.begin;
         b.n_chosen = t->objective->choose(&t->o, &c, t->chosen, t->order);
     }
     return cmi_learner_run(l, t->objective, &t->settings, &b);
@@ -180,6 +186,7 @@ static cm_status advance(cm_trainer *t, size_t n, const float *images, const int
     cm_moment now = cmi_curriculum_at(&t->curriculum, t->step);
     const cm_threads threads = {t->context, l->options.threads};
     double norm, began = seconds();
+    t->peers.waited = 0;
     CM_TRY(cmi_trainer_reserve(t, n));
     CM_TRY(change_stage(t, now.scales));
     CM_TRY(gradients(t, n, images, labels, &now));
@@ -189,7 +196,9 @@ static cm_status advance(cm_trainer *t, size_t n, const float *images, const int
     }
     if (t->o.scrub_gradients) CM_TRY(cmi_gradient_scrub(threads, l->floats, l->gradient));
     CM_TRY(cmi_gradient_norm(threads, l->floats, l->gradient, &norm));
-    CM_TRY(cmi_call_check(&t->call)); /* the last time: from here on the step is taken whole */
+    /* The last time: from here on the step is taken whole.  Ranks have looked before they told each other of losses.
+     */
+    if (cmi_peers_alone(&t->peers)) CM_TRY(cmi_call_check(&t->call));
     double loss = mean_loss(t, n);
     if (!isfinite(loss) || !isfinite(norm)) {
         CM_TRY(refuse_nonfinite(t, loss, norm));
@@ -203,14 +212,17 @@ static cm_status advance(cm_trainer *t, size_t n, const float *images, const int
     t->step++;
     t->images += n * t->views;
     if (report) fill_report(t, &now, loss, norm, began, report);
-    return CM_OK;
+    const int compares = t->o.compare_every > 0 && t->step % t->o.compare_every == 0;
+    return compares ? cmi_together_compare_state(t) : CM_OK;
 }
 
 cm_status cmi_trainer_advance(cm_trainer *t, size_t n, const float *images, const int32_t *labels,
                               cm_train_report *report)
 {
+    size_t first, count;
+    CM_TRY(cmi_trainer_share(t, n, &first, &count));
     if (labels) {
-        CM_TRY(cmi_model_check_labels(t->model, labels, n));
+        CM_TRY(cmi_model_check_labels(t->model, labels, count));
     } else if (cmi_model_needs_label(t->model)) {
         CM_FAIL(CM_ERR_ARGUMENT, "this network needs labels 0..%d", t->model->net.num_classes - 1);
     } else if (cmi_objective_guides(&t->o)) {

@@ -136,12 +136,18 @@ static inline cm_train_settings options(const char *objective)
     return o;
 }
 
-static inline cm_status create(cm_model *model, cm_model *teacher, const cm_train_settings *s, cm_trainer **out)
+static inline cm_status create_in(const cm_group *group, cm_model *model, cm_model *teacher,
+                                  const cm_train_settings *s, cm_trainer **out)
 {
     const cm_train_options options = {NULL, *s};
     cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
-    inputs.model = model, inputs.teacher = teacher;
+    inputs.model = model, inputs.teacher = teacher, inputs.group = group;
     return cm_trainer_create(&inputs, &options, out);
+}
+
+static inline cm_status create(cm_model *model, cm_model *teacher, const cm_train_settings *s, cm_trainer **out)
+{
+    return create_in(NULL, model, teacher, s, out);
 }
 
 static inline cm_status estimate(cm_model *model, cm_model *teacher, const cm_train_settings *s, uint64_t *bytes)
@@ -167,17 +173,25 @@ static inline int needs_teacher(const char *objective)
     return objective_of(objective)->needs_teacher;
 }
 
-static inline cm_status open_trainer(cm_context *context, const char *objective, const cm_train_settings *o,
-                                     cm_trainer **t)
+/* One of a group's; group NULL: alone. */
+static inline cm_status open_trainer_in(const cm_group *group, cm_context *context, const char *objective,
+                                        const cm_train_settings *o, cm_trainer **t)
 {
     const int first = objective_of(objective)->first_stage;
     const int two = objective_of(objective)->precond_two_times != NULL;
     cm_model *m = two ? tiny_of_two_times(context, 3, objective_of(objective)->heads > 1 ? 2 : 1) : tiny(context, 3);
     cm_model *teacher = needs_teacher(objective) ? tiny_of(context, 4, first ? "ecm" : "edm") : NULL;
-    cm_status status = m && (teacher || !needs_teacher(objective)) ? create(m, teacher, o, t) : CM_ERR_MEMORY;
+    cm_status status =
+        m && (teacher || !needs_teacher(objective)) ? create_in(group, m, teacher, o, t) : CM_ERR_MEMORY;
     cm_model_free(m);
     cm_model_free(teacher);
     return status;
+}
+
+static inline cm_status open_trainer(cm_context *context, const char *objective, const cm_train_settings *o,
+                                     cm_trainer **t)
+{
+    return open_trainer_in(NULL, context, objective, o, t);
 }
 
 static inline cm_trainer *trainer(const char *objective, const cm_train_settings *o)
@@ -216,7 +230,7 @@ static inline int same_state(cm_trainer *a, cm_trainer *b)
     size_t bytes = a->learner->floats * sizeof(float);
     int same = a->step == b->step && a->updates == b->updates;
     same &= memcmp(a->learner->online.values, b->learner->online.values, bytes) == 0;
-    same &= memcmp(a->m, b->m, bytes) == 0 && memcmp(a->v, b->v, bytes) == 0;
+    if (a->m) same &= memcmp(a->m, b->m, bytes) == 0 && memcmp(a->v, b->v, bytes) == 0;
     for (int i = 0; i < a->o.ema.count; i++) same &= memcmp(a->ema[i], b->ema[i], bytes) == 0;
     if (a->learner->target.values) same &= memcmp(a->learner->target.values, b->learner->target.values, bytes) == 0;
     if (a->learner->teacher_set.values)
