@@ -242,9 +242,26 @@ class DatasetPackOptions(Struct):
 _i, _l, _d = C.c_int32, C.c_int64, C.c_double
 
 
+# The calls of a group of processes: `sum` starts a sum, `wait` ends it.
+GROUP_SUM = C.CFUNCTYPE(C.c_int, C.c_void_p, C.POINTER(C.c_float), C.c_size_t, C.c_char_p, C.POINTER(C.c_uint64))
+GROUP_WAIT = C.CFUNCTYPE(C.c_int, C.c_void_p, C.c_uint64)
+GROUP_BROADCAST = C.CFUNCTYPE(C.c_int, C.c_void_p, C.c_void_p, C.c_size_t, C.c_char_p)
+GROUP_GATHER = C.CFUNCTYPE(C.c_int, C.c_void_p, C.c_void_p, C.c_size_t, C.c_void_p, C.c_char_p)
+GROUP_GIVE_UP = C.CFUNCTYPE(None, C.c_void_p, C.c_int, C.c_char_p)
+GROUP_MESSAGE = C.CFUNCTYPE(C.c_char_p, C.c_void_p)
+
+
+class Group(Struct):
+    _c_name = "cm_group"
+    _fields_ = [("struct_size", C.c_uint32), ("rank", _i), ("size", _i), ("reserved", _i), ("user", C.c_void_p),
+                ("engine", C.c_char_p), ("sum", GROUP_SUM), ("wait", GROUP_WAIT), ("broadcast", GROUP_BROADCAST),
+                ("gather", GROUP_GATHER), ("give_up", GROUP_GIVE_UP), ("message", GROUP_MESSAGE)]
+
+
 class TrainInputs(Struct):
     _c_name = "cm_train_inputs"
-    _fields_ = [("struct_size", C.c_uint32), ("reserved", _i), ("model", C.c_void_p), ("teacher", C.c_void_p)]
+    _fields_ = [("struct_size", C.c_uint32), ("reserved", _i), ("model", C.c_void_p), ("teacher", C.c_void_p),
+                ("group", C.POINTER(Group))]
 
 
 class AverageOptions(Struct):
@@ -264,7 +281,7 @@ class TrainReport(Struct):
     _c_name = "cm_train_report"
     _fields_ = [("struct_size", C.c_uint32), ("scales", _i), ("step", _l), ("images", C.c_uint64), ("loss", _d),
                 ("grad_norm", _d), ("lr", _d), ("mu", _d), ("ect_stage", _i), ("skipped", _i), ("seconds", _d),
-                ("data_wait", _d), ("peak_bytes", C.c_uint64)]
+                ("data_wait", _d), ("peak_bytes", C.c_uint64), ("group_wait", _d)]
 
 
 TRAIN = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.POINTER(TrainReport))
@@ -375,7 +392,7 @@ class SearchOptions(Struct):
 
 STRUCTS: List[Any] = [ContextOptions, LoadOptions, Reader, SaveOptions, Condition, DenoiseOptions, LikelihoodOptions, ModelInfo, SamplerOptions,
                       SampleOptions, SamplerInfo, DatasetOptions, DatasetInfo, DatasetCheckOptions,
-                      DatasetReport, DatasetPackOptions, TrainInputs, AverageOptions, OptionInfo, TrainReport, RunInfo, RunNeeds,
+                      DatasetReport, DatasetPackOptions, Group, TrainInputs, AverageOptions, OptionInfo, TrainReport, RunInfo, RunNeeds,
                       RunReport, Images, ImageWriteOptions,
                       ImageReadOptions, EditOptions, EditMap, CheckpointOptions, CheckpointInfo, CheckpointCheckOptions,
                       CheckpointReport, FeaturesInfo, FeatureRows, LpipsInfo, LpipsOptions, SamplesOptions, StatisticsInfo, SubsetOptions, ScoreOptions, NeighbourOptions,
@@ -505,6 +522,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_train_option_count": (_size, []),
     "cm_train_option_describe": (C.c_int, [_size, C.POINTER(OptionInfo)]),
     "cm_train_option_default": (C.c_int, [_size, _i32, C.c_char_p, _size, C.POINTER(_size)]),
+    "cm_group_init": (None, [C.POINTER(Group), _size]),
     "cm_train_inputs_init": (None, [C.POINTER(TrainInputs), _size]),
     "cm_train_options_preset": (C.c_int, [_p, C.c_char_p]),
     "cm_train_preset_name": (C.c_char_p, [_size]),
@@ -535,6 +553,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "cm_run_options_set": (C.c_int, [_p, C.c_char_p, C.c_char_p]),
     "cm_run_options_set_number": (C.c_int, [_p, C.c_char_p, C.c_double]),
     "cm_run_options_prefix": (None, [_p, C.c_char_p]),
+    "cm_run_options_group": (C.c_int, [_p, C.POINTER(Group)]),
     "cm_run_options_inputs": (C.c_int, [_p, _p, _p, _p]),
     "cm_run_options_json": (C.c_int, [_p, C.c_char_p, _size, C.POINTER(_size)]),
     "cm_run_options_read": (C.c_int, [_p, C.c_char_p]),

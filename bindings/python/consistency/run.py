@@ -73,7 +73,8 @@ class Run(Handle):
     None: the preset's, or one for the pictures at hand.  data: a Dataset or a path.  teacher: a Model or a file.
     options: those of a run (run_options()) and of training by name.  A run that is resumed takes from its config.json what
     is not said; options that decide the course of training have to be the same, except that steps may be more, unless
-    allow_changes=True.
+    allow_changes=True.  group: a consistency.mpi.Group of several processes, which make the same run; its first one writes
+    the directory.
 
     One call at a time; stop(), cancel(), .step and .info are for any thread."""
 
@@ -81,7 +82,7 @@ class Run(Handle):
 
     def __init__(self, directory: Path, model: Union[None, Model, Path, Dict[str, Any]] = None,
                  data: Union[None, Dataset, Path] = None, teacher: Union[None, Model, Path] = None, resume: bool = False,
-                 **options: Any) -> None:
+                 group: Any = None, **options: Any) -> None:
         where = _values.path(directory, "directory")
         o = _RunOptions()
         if _values.flag(resume, "resume"):
@@ -98,6 +99,8 @@ class Run(Handle):
         handle = C.c_void_p()
         with _held(models[0]) as m, _held(models[1]) as t, _held(pictures) as d:
             _check(lib.cm_run_options_inputs(o._handle, m, t, d))
+            if group is not None:
+                _check(lib.cm_run_options_group(o._handle, group._pointer(self)))
             _check(lib.cm_run_create(o._handle, where, C.byref(handle)))
         self._handle, self._options = handle, o
         self._pictures = contextlib.ExitStack()  # the run reads the Dataset's, which stays open as long as the run

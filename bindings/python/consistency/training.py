@@ -261,14 +261,15 @@ class _Options(Handle):
 class Trainer(Handle):
     """Trains a copy of `model`'s weights.  Options are those of cm_train_options by name (objective="ect", lr=1e-4,
     ema="0.999", ...), after those of `preset`; .options shows them all.  model None: begin with the
-    teacher's weights, whose network has to be the preset's.
+    teacher's weights, whose network has to be the preset's.  group: a consistency.mpi.Group of several processes, which
+    make the same trainer and call it alike.
 
     One call at a time: another thread's gets Error CM_ERR_STATE; .steps, .bytes and cancel() are for any thread."""
 
     _what, _free = "trainer", lib.cm_trainer_free
 
     def __init__(self, model: Optional[Model], teacher: Optional[Model] = None, preset: Optional[str] = None,
-                 **options: Any) -> None:
+                 group: Any = None, **options: Any) -> None:
         known = model if model is not None else teacher
         if known is None:
             raise TypeError("model is None: give a model, or a teacher whose weights are the beginning")
@@ -282,7 +283,8 @@ class Trainer(Handle):
         with _held(model) as m, _held(teacher) as t:
             if preset is not None and model is None:  # the preset's network, or nobody says that it is another
                 _check(lib.cm_train_preset_check(_values.text(preset, "preset"), t))
-            inputs = TrainInputs(C.sizeof(TrainInputs), 0, m, t)
+            table = group._pointer(self) if group is not None else None
+            inputs = TrainInputs(C.sizeof(TrainInputs), 0, m, t, table)
             _check(lib.cm_trainer_create(C.byref(inputs), self._options._handle, C.byref(handle)))
         self._handle = handle
         self._shape, self._known = known.image_shape, known
