@@ -432,7 +432,7 @@ int main(int argc, char **argv)
     join(&p);
     cli_catch_signals();
     cm_status status = p.values[BENCH] ? CM_OK : output_check_names(&p.out);
-    const char *path = sampling_path(&p.c, p.c.operands[0], p.values[QUIET] != NULL, found);
+    const char *path = sampling_path(&p.c, p.c.operands[0], p.values[QUIET] || p.ranks.group.rank > 0, found);
     if (status == CM_OK) status = sampling_load(&p.s, &p.c, path, &model, &p.info, &load);
     if (status == CM_OK) choose_page(&p, model);
     if (status == CM_OK) compare(&p, model);

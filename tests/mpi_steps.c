@@ -1,6 +1,7 @@
-/* mpi_steps.c - mpi_steps PLUGIN|none STEPS [OBJECTIVE...]: steps of each objective with micro_shards 4, by the
- * processes that mpirun has started; of each, rank 0 prints a hash of everything that a checkpoint holds, and the
- * last loss. */
+/* mpi_steps.c - mpi_steps PLUGIN|none STEPS SHARDS|FILE [OBJECTIVE...]: steps of each objective (none given: of all)
+ * by the processes that mpirun has started.  With a number it is micro_shards, and rank 0 prints of each a hash of
+ * everything that a checkpoint holds, and the last loss.  With a file there are none, steps are of plain descent, and
+ * rank 0 appends the weights to the file, so that those of other numbers of processes can be compared. */
 #include "support/suite.h"
 
 #include <dlfcn.h>
@@ -41,12 +42,13 @@ static int open_group(const char *path, cm_group *group)
     return fprintf(stderr, "mpi_steps: %s\n", text), 0;
 }
 
-static cm_train_settings settings_of(const char *objective)
+static cm_train_settings settings_of(const char *objective, int32_t shards)
 {
     cm_train_settings o = options(objective);
     o.batch = IMAGES;
     o.threads = 1;
-    o.micro_shards = 4;
+    o.micro_shards = shards;
+    if (!shards) o.optimizer = CM_OPTIMIZER_SGD;
     if (strcmp(objective, "cmt") == 0) o.cmt_nfe = 2, o.cmt_order = 2, o.microbatch = 2;
     if (strcmp(objective, "sct") == 0) (void)cmi_settings_set(&o, "weight_net", "fourier");
     return o;
@@ -65,11 +67,19 @@ static uint64_t hash_of(cm_trainer *t)
     return XXH3_64bits_withSeed(t->learner->weighing.values, (size_t)t->learner->weighing.size * sizeof(float), hash);
 }
 
-static int run(const cm_group *group, const char *objective, int64_t steps)
+static int put_weights(const cm_trainer *t, const char *path)
+{
+    FILE *file = fopen(path, "ab");
+    const size_t n = t->learner->floats;
+    const int well = file && fwrite(t->learner->online.values, sizeof(float), n, file) == n;
+    return (file ? fclose(file) == 0 : 0) && well;
+}
+
+static int run(const cm_group *group, const char *objective, int64_t steps, const char *how)
 {
     static float images[IMAGES * VALUES];
     int32_t labels[IMAGES];
-    const cm_train_settings o = settings_of(objective);
+    const cm_train_settings o = settings_of(objective, atoi(how));
     cm_trainer *t = NULL;
     cm_train_report r;
     cm_status status = open_trainer_in(group, NULL, objective, &o, &t);
@@ -80,23 +90,29 @@ static int run(const cm_group *group, const char *objective, int64_t steps)
         for (size_t i = 0; i < IMAGES * VALUES; i++) images[i] = 0.5f * random_float(&state);
         status = step_of(t, cmi_trainer_batch(t), images, labels, &r);
     }
-    if (status != CM_OK) fprintf(stderr, "mpi_steps: %s: %s\n", objective, cm_last_message());
-    if (status == CM_OK && (!group || group->rank == 0))
-        printf("%s %016llx %.17g\n", objective, (unsigned long long)hash_of(t), r.loss);
+    int well = status == CM_OK;
+    if (!well) fprintf(stderr, "mpi_steps: %s: %s\n", objective, cm_last_message());
+    if (well && (!group || group->rank == 0)) {
+        if (o.micro_shards) printf("%s %016llx %.17g\n", objective, (unsigned long long)hash_of(t), r.loss);
+        else {
+            well = put_weights(t, how);
+            printf("%s %zu\n", objective, t->learner->floats);
+        }
+    }
     cm_trainer_free(t);
-    return status == CM_OK;
+    return well;
 }
 
 int main(int argc, char **argv)
 {
     cm_group group = CM_GROUP_INIT;
     int well = 1;
-    if (argc < 3) return 2;
+    if (argc < 4) return 2;
     const int several = strcmp(argv[1], "none") != 0;
     if (several && !open_group(argv[1], &group)) return 1;
-    for (int i = 3; i < argc && well; i++) well = run(several ? &group : NULL, argv[i], atoll(argv[2]));
-    for (size_t i = 0; argc == 3 && i < sizeof names / sizeof *names && well; i++)
-        well = run(several ? &group : NULL, names[i], atoll(argv[2]));
+    const cm_group *all = several ? &group : NULL;
+    for (int i = 4; i < argc && well; i++) well = run(all, argv[i], atoll(argv[2]), argv[3]);
+    for (size_t i = 0; argc == 4 && i < OBJECTIVES && well; i++) well = run(all, names[i], atoll(argv[2]), argv[3]);
     fflush(stdout);
     if (several) close_group(&group, well);
     return !well;
