@@ -668,6 +668,62 @@ for n in range(0, len(JPG) - 1, 64):
     row("picture", "cut-%04d.jpg" % n, JPG[:n], "FORMAT")
 
 
+# --- at each limit, and one beyond it ------------------------------------------------------------------------------
+
+def at_limit(way, name, make, most, *words, **more):
+    """make(n) is fine up to n = most; one more is a LIMIT (or more["then"]) with these words."""
+    stem, ending = os.path.splitext(name)
+    row(way, "limit-%s-%d%s" % (stem, most, ending), make(most), "OK", *more.get("good", ()))
+    row(way, "limit-%s-%d%s" % (stem, most + 1, ending), make(most + 1), more.get("then", "LIMIT"), *words)
+
+
+def nested(n):
+    """A tensor beside n lists within each other."""
+    return torch(pickle=b"\x80\x02}(" + text("w") + tensor() + text("x") + b"]" * n + b"a" * (n - 1) + b"u.")
+
+
+def maps(n):
+    """A tensor below n maps."""
+    return b"\x81" + mp("params") + (b"\x81" + mp("m")) * (n - 2) + b"\x81" + mp("k") + nd()
+
+
+def shaped(n):
+    return (1,) * n
+
+
+def long_key(n):
+    return b"\xda" + struct.pack(">H", n) + b"k" * n
+
+
+at_limit("tensors", "depth.pt", nested, 64, "64")
+at_limit("tensors", "depth.msgpack", maps, 64, "64")
+at_limit("tensors", "rank.pt", lambda n: torch(tensor(count=1, shape=shaped(n), stride=shaped(n)), b"\0" * 4), 8, "rank")
+at_limit("tensors", "rank.safetensors", lambda n: one(shape=shaped(n), offsets=(0, 4), data=b"\0" * 4), 8, "rank")
+at_limit("tensors", "rank.msgpack", lambda n: state(nd(shaped(n), data=b"\0" * 4)), 8, "rank")
+at_limit("tensors", "name.safetensors", lambda n: st({"n" * n: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, b"\0" * 4), 4096, "4096")
+at_limit("tensors", "name.pt", lambda n: torch(pickle=b"\x80\x02}" + text("n" * n) + tensor() + b"s."), 4096, "4096", then="FORMAT")
+at_limit("tensors", "key.msgpack", lambda n: b"\x82" + mp("params") + b"\x81" + mp("k") + nd() + long_key(n) + b"\xc0", 4096, "4096")
+at_limit("tensors", "names.msgpack", lambda n: b"\x82" + mp("params") + b"\x81" + long_key(2000) + b"\x81" + long_key(n) + nd() + mp("pad") + b"\xc5\x40\0" + bytes(1 << 14), 2095, "4096")
+at_limit("tensors", "count.safetensors", lambda n: st("{" + ",".join('"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % i for i in range(n)) + "}"), 65536, "65536")
+at_limit("picture", "wide.png", lambda n: png(n, 1, rows=bytes(1 + 3 * n)), 65535, "65535")
+at_limit("picture", "high.png", lambda n: png(1, n, rows=bytes(4 * n)), 65535, "65535")
+at_limit("dataset", "deep-folders", lambda n: folder(("/".join("d" * n) + "/b.png", P)), 64, "64")
+at_limit("dataset", "wide.npz", lambda n: images(shape="(1, 1, %d)" % n, data=bytes(n)), 65535)
+at_limit("dataset", "high.npz", lambda n: images(shape="(1, %d, 1)" % n, data=bytes(n)), 65535)
+at_limit("dataset", "label.npz", lambda n: images(labels=npy("<i8", "(2,)", struct.pack("<2q", 0, n))), (1 << 24) - 1, "label", then="FORMAT")
+at_limit("dataset", "json-label", lambda n: folder(("a.png", P), ("dataset.json", b'{"labels": [["a.png", %d]]}' % n)), (1 << 24) - 1, "a.png", then="FORMAT")
+at_limit("dataset", "cifar-class.bin", lambda n: bytes([n]) + RECORD[1:], 9, "label 10", then="FORMAT")
+row("dataset", "label-none.npz", images(labels=npy("<i8", "(2,)", struct.pack("<2q", 0, -1))), "OK")
+
+
+def idx(n, rows=2, columns=2, more=b""):
+    return struct.pack(">4I", 0x803, n, rows, columns) + bytes(n * rows * columns) + more
+
+
+at_limit("dataset", "rows-idx3-ubyte", lambda n: idx(1, n, 1), 65535, "65536")
+at_limit("dataset", "columns-idx3-ubyte", lambda n: idx(1, 1, n), 65535, "65536")
+
+
 # --- the run -----------------------------------------------------------------------------------------------------
 
 def size_of(path):

@@ -385,6 +385,17 @@ fuzz-run: $(FUZZ:%=$(BUILD)/fuzz-%)
 	    { tail -40 $(BUILD)/fuzz-$$t.log; exit 1; }; \
 	    echo "fuzz $$t: $$(sed -n 's/^#[0-9]*[[:space:]]*DONE *//p; s/^stat::number_of_executed_units: */executions /p' $(BUILD)/fuzz-$$t.log | tr '\n' ' ')"; done
 
+# The same over days: rounds of FUZZ_SECONDS a target, the quick ones first; corpora, findings and the sum of all
+# executions stay in FUZZ_FOLDER, outside of the tree.
+FUZZ_FOLDER ?= $(HOME)/.cache/consistency-fuzz
+FUZZ_ROUNDS ?= 1000
+FUZZ_QUICK := json npy picture config cli safetensors zip pickle flax torch edm options dataset model diffusers state api
+.PHONY: fuzz-campaign fuzz-campaign-run
+fuzz-campaign:
+	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang FORTIFY= KERNEL_FLAGS="-O2 -fno-sanitize=all" CFLAGS="$(FUZZ_FLAGS)" fuzz-campaign-run
+fuzz-campaign-run: $(FUZZ:%=$(BUILD)/fuzz-%)
+	@bash tests/trust/campaign.sh $(BUILD) $(FUZZ_FOLDER) $(FUZZ_SECONDS) $(FUZZ_ROUNDS) $(FUZZ_QUICK)
+
 # --- the memory of the process --------------------------------------------------------------
 
 $(BUILD)/tests/malloc_shim.so: tests/malloc_shim.c

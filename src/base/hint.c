@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { WORD = 64, MOST = 3 };
+enum { WORD = 64, MOST = 3, FURTHEST = 3 };
 enum { SAME, ALIAS, FIRST_PARTS, SLIP, BEGINNING, PART, INSIDE, FAR, NONE }; /* resemblances */
 
 /* Words that other programs use.  Both sides plain (see below). */
@@ -193,7 +193,7 @@ static int slips(const char *a, const char *b)
 static int is_alias(const char *word, const char *name)
 {
     for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
-        if (strcmp(aliases[i][0], word) == 0 && strcmp(aliases[i][1], name) == 0) return 1;
+        if (aliases[i][0][0] == word[0] && strcmp(aliases[i][0], word) == 0 && strcmp(aliases[i][1], name) == 0) return 1;
     return 0;
 }
 
@@ -221,21 +221,27 @@ static int shared_parts(const char *word, const char *name)
  * better). */
 static int resemblance(const char *word, const char *name, int *rank)
 {
-    size_t n = strlen(word), m = strlen(name);
-    int apart = slips(word, name), parts = shared_parts(word, name);
+    const size_t n = strlen(word), m = strlen(name);
     *rank = 0;
     if (strcmp(word, name) == 0) return SAME;
     if (is_alias(word, name)) return ALIAS;
     if (n > 1 && strncmp(word, name, n) == 0 && name[n] == '-') return FIRST_PARTS;
+    /* Words are at least as far apart as their lengths: most are not compared letter by letter. */
+    const int near = (n > m ? n - m : m - n) <= FURTHEST;
+    int apart = near ? slips(word, name) : FURTHEST + 1;
     *rank = apart;
     if (apart == 1 && n > 2 && m > 2) return SLIP;
     *rank = 0;
     if (n > 1 && strncmp(word, name, n) == 0) return BEGINNING;
+    const int parts = shared_parts(word, name);
     *rank = -parts;
     if (parts) return PART;
+    if ((n > 2 && strstr(name, word)) || (m > 2 && 2 * m > n && strstr(word, name))) {
+        *rank = near ? apart : slips(word, name);
+        return INSIDE;
+    }
     *rank = apart;
-    if ((n > 2 && strstr(name, word)) || (m > 2 && 2 * m > n && strstr(word, name))) return INSIDE;
-    return n > 3 && apart <= 3 && (size_t)apart * 2 <= n ? FAR : NONE;
+    return n > 3 && apart <= FURTHEST && (size_t)apart * 2 <= n ? FAR : NONE;
 }
 
 typedef struct {

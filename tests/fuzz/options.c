@@ -18,19 +18,24 @@ static cm_status set_run(void *options, const char *name, const char *value)
     return cm_run_options_set(options, name, value);
 }
 
-/* MEMORY where a line met it. */
+/* MEMORY where a line met it.  The first few lines that are refused are the last: to find what each unknown name may
+ * have meant takes longer than all the rest. */
 static cm_status set_lines(void *options, set_option set, const uint8_t *data, size_t size)
 {
+    enum { REFUSED = 4 };
     char text[TEXT];
+    int refused = 0;
     memcpy(text, data, size);
     text[size] = '\0';
-    for (char *line = text, *next; line; line = next) {
+    for (char *line = text, *next; line && refused < REFUSED; line = next) {
         next = strchr(line, '\n');
         if (next) *next++ = '\0';
         char *value = strchr(line, '=');
         if (!value) continue;
         *value++ = '\0';
-        if (set(options, line, value) == CM_ERR_MEMORY) return CM_ERR_MEMORY;
+        const cm_status status = set(options, line, value);
+        if (status == CM_ERR_MEMORY) return status;
+        refused += status != CM_OK;
     }
     return CM_OK;
 }
