@@ -555,7 +555,9 @@ def images(descr="|u1", shape="(2, 2, 2, 3)", data=bytes(24), labels=None, **mor
 
 row("dataset", "set-images.npz", images(), "OK", "npz of 2")
 row("dataset", "images-labels.npz", images(labels=npy("<i8", "(2,)", struct.pack("<2q", 0, 1))), "OK", "2 classes")
-row("dataset", "images-gray.npz", images(shape="(2, 2, 2)", data=bytes(8)), "OK", "npz of 2")
+row("dataset", "images-gray.npz", images(shape="(2, 2, 2)", data=bytes(range(8))), "OK", "npz of 2 images 3 x 2 x 2", "first 4 5")  # of the second, which the order of this set gives first
+row("dataset", "images-channel.npz", images(shape="(2, 2, 2, 1)", data=bytes(range(5, 13))), "OK", "npz of 2 images 3 x 2 x 2", "first 9 10")
+row("dataset", "images-colour.npz", images(data=bytes(range(24))), "OK", "npz of 2 images 3 x 2 x 2", "first 12 15")
 for name, body in (("floats", images("<f4", data=bytes(96))), ("rank", images(shape="(2, 12)")), ("channels", images(shape="(2, 2, 3, 2)")),
                    ("fortran", images(fortran="True")), ("cut", images(data=bytes(23))), ("none", images(shape="(0, 2, 2, 3)", data=b"")),
                    ("labels-few", images(labels=npy("<i8", "(1,)", struct.pack("<q", 0)))), ("labels-negative", images(labels=npy("<i8", "(2,)", struct.pack("<2q", 0, -2)))),
@@ -722,6 +724,41 @@ def idx(n, rows=2, columns=2, more=b""):
 
 at_limit("dataset", "rows-idx3-ubyte", lambda n: idx(1, n, 1), 65535, "65536")
 at_limit("dataset", "columns-idx3-ubyte", lambda n: idx(1, 1, n), 65535, "65536")
+
+
+# --- PyTorch's stream, part by part ----------------------------------------------------------------------------
+
+MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+MACHINE = b"\x80\x02}(" + text("little_endian") + b"\x88" + text("protocol_version") + b"M\xe9\x03u."
+
+
+def stream_tensor(view=b"N", count=6, key="0"):
+    return (b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + b"ctorch\nFloatStorage\n" + text(key) + text("cpu") + number(count) +
+            view + b"tQ" + number(0) + b"(" + number(2) + number(3) + b"t(" + number(3) + number(1) + b"t\x89ccollections\nOrderedDict\n)RtR")
+
+
+def stream(version=b"M\xe9\x03", machine=MACHINE, value=None, keys=("0",), counts=(6,), data=bytes(24), listed=None):
+    body = listed if listed is not None else b"\x80\x02](" + b"".join(text(k) for k in keys) + b"e."
+    return (MAGIC + b"\x80\x02" + version + b"." + machine + b"\x80\x02}" + text("w") + (value or stream_tensor()) + b"s." + body +
+            b"".join(struct.pack("<q", n) + data for n in counts))
+
+
+row("tensors", "stream-good.pt", stream(), "OK", "1 tensors")
+row("tensors", "stream-big.pt", stream(machine=MACHINE.replace(b"\x88", b"\x89", 1)), "OK", "1 tensors")
+row("tensors", "stream-whole-view.pt", stream(value=stream_tensor(b"(" + text("0") + number(0) + number(6) + b"t")), "OK", "1 tensors")
+for name, body, words in (
+        ("version", stream(version=b"M\xe8\x03"), ("1001",)), ("version-text", stream(version=text("1001")), ("1001",)),
+        ("machine-none", stream(machine=b"\x80\x02}."), ("little-endian",)),
+        ("machine-number", stream(machine=b"\x80\x02}" + text("little_endian") + b"K\1s."), ("little-endian",)),
+        ("keys-none", stream(listed=b"\x80\x02N."), ("list of storages",)), ("keys-number", stream(listed=b"\x80\x02]K\0a."), ("no tensor",)),
+        ("key-other", stream(keys=("1",)), ("'1'",)), ("key-twice", stream(keys=("0", "0"), counts=(6, 6)), ("twice",)),
+        ("key-missing", stream(keys=(), counts=()), ("'0'",)), ("count", stream(counts=(5,)), ("5",)), ("count-missing", stream(counts=()), ("'0'",)),
+        ("count-cut", stream()[:-25], ("'0'",)), ("cut", stream()[:-1], ("24",)), ("behind", stream() + b"x", ("1 bytes",)),
+        ("view-past", stream(value=stream_tensor(b"(" + text("0") + number(3) + number(6) + b"t")), ()),
+        ("view-negative", stream(value=stream_tensor(b"(" + text("0") + number(-1) + number(6) + b"t")), ()),
+        ("view-short", stream(value=stream_tensor(b"(" + text("0") + number(0) + number(5) + b"t")), ()),
+        ("view-number", stream(value=stream_tensor(b"K\1")), ())):
+    row("tensors", "stream-%s.pt" % name, body, "FORMAT|UNSUPPORTED|LIMIT", *words)
 
 
 # --- the run -----------------------------------------------------------------------------------------------------

@@ -68,15 +68,19 @@ static cm_status dataset(cm_context *context, const char *path)
     status = cm_dataset_info_get(d, &info);
     const size_t values = (size_t)info.channels * (size_t)info.height * (size_t)info.width;
     float *image = values < 1 << 24 ? malloc(values * sizeof *image) : NULL;
+    char first[40] = "";
     for (uint64_t i = 0; status == CM_OK && image && i < info.images && i < 64; i++) {
         const cm_images out = cm_images_f32(1, info.channels, info.height, info.width, image);
         status = cm_dataset_read(d, i, &out, NULL);
+        if (status == CM_OK && i == 0 && values > 1)
+            (void)snprintf(first, sizeof first, ", first %.0f %.0f", ((double)image[0] + 1) * 127.5,
+                           ((double)image[1] + 1) * 127.5);
     }
     free(image);
     if (status == CM_OK) status = cm_dataset_info_get(d, &info);
-    (void)snprintf(said, sizeof said, "%s of %llu images %d x %d x %d, %d classes, %llu bad", info.kind,
+    (void)snprintf(said, sizeof said, "%s of %llu images %d x %d x %d, %d classes, %llu bad%s", info.kind,
                    (unsigned long long)info.images, info.channels, info.height, info.width, info.classes,
-                   (unsigned long long)info.bad);
+                   (unsigned long long)info.bad, first);
     cm_dataset_free(d);
     return status;
 }

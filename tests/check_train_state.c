@@ -140,6 +140,42 @@ START_TEST(checkpoints_refused)
 }
 END_TEST
 
+/* Each file says what it is; a bit that makes an E of an e in state.json is damage though the number is the same. */
+START_TEST(files_of_a_checkpoint)
+{
+    static const struct {
+        const char *name;
+        int32_t kind;
+        const char *first; /* what the names of its tensors begin with */
+    } rows[] = {{"model.safetensors", CM_CHECKPOINT_MODEL, ""},
+                {"ema-warmup-0.9999.safetensors", CM_CHECKPOINT_MODEL, ""},
+                {"optimizer.safetensors", CM_CHECKPOINT_OPTIMIZER, "exp_avg"}};
+    char path[300], command[400];
+    cm_train_settings o = options("edm");
+    cm_trainer *t = trainer("edm", &o);
+    OK(steps(t, 1, NULL));
+    OK(cm_trainer_save(t, in_dir("kinds"), 2));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cm_checkpoint *c;
+        cm_checkpoint_info info = CM_CHECKPOINT_INFO_INIT;
+        const char *name;
+        snprintf(path, sizeof path, "%s/kinds/checkpoints/step-000000001/%s", dir, rows[i].name);
+        if (access(path, F_OK) != 0) continue;
+        OK(cm_checkpoint_open(NULL, path, NULL, &c));
+        OK(cm_checkpoint_info_get(c, &info));
+        ck_assert_msg(info.kind == rows[i].kind, "%s is of kind %d", rows[i].name, info.kind);
+        OK(cm_checkpoint_tensor(c, 0, &name, NULL, NULL, NULL));
+        ck_assert_msg(strncmp(name, rows[i].first, strlen(rows[i].first)) == 0, "%s has %s", rows[i].name, name);
+        cm_checkpoint_free(c);
+    }
+    snprintf(command, sizeof command,
+             "sed -i 's/\\([0-9]\\)e-/\\1E-/' %s/kinds/checkpoints/step-000000001/state.json", dir);
+    ck_assert_int_eq(system(command), 0);
+    FAILS(cm_trainer_resume(t, in_dir("kinds"), NULL, 0), CM_ERR_FORMAT, "not as it was written");
+    cm_trainer_free(t);
+}
+END_TEST
+
 /* LATEST says which checkpoint is the newest that was finished, whatever others lie beside it. */
 START_TEST(latest_is_followed)
 {
@@ -506,6 +542,7 @@ Suite *make_suite(void)
     tcase_add_test(t, damage_is_found);
     tcase_add_test(t, checkpoints_refused);
     tcase_add_test(t, counts_of_a_state);
+    tcase_add_test(t, files_of_a_checkpoint);
     tcase_add_test(t, latest_is_followed);
     tcase_add_test(t, trouble_with_data);
     tcase_add_test(t, trouble_with_checkpoints);

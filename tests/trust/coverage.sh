@@ -45,7 +45,7 @@ if [ "$what" = corpus ]; then
 else
     sources=$(ls src/*/*.c)
 fi
-$llvmcov report "$ignore" -instr-profile "$cov/all.profdata" $objects $sources >"$build/trust/coverage-$what.txt" || exit 1
+$llvmcov report "$ignore" -instr-profile "$cov/all.profdata" ${objects# -object } $sources >"$build/trust/coverage-$what.txt" || exit 1
 awk -v lines="$lines" -v branches="$branches" '/^TOTAL/ {
     l = 100 * (1 - $9 / $8); b = $11 > 0 ? 100 * (1 - $12 / $11) : 100
     printf "%.1f %% of %d lines, %.1f %% of %d branches\n", l, $8, b, $11
