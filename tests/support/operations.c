@@ -524,6 +524,81 @@ static cm_status train_on_set(const place *at)
     return status;
 }
 
+/* A group of two ranks of which the other one has and does what this one does. */
+static cm_status mirror_sum(void *user, float *values, size_t n, const char *what, uint64_t *request)
+{
+    (void)user, (void)what;
+    for (size_t i = 0; i < n; i++) values[i] += values[i];
+    *request = 0;
+    return CM_OK;
+}
+
+static cm_status mirror_wait(void *user, uint64_t request)
+{
+    (void)user, (void)request;
+    return CM_OK;
+}
+
+static cm_status mirror_broadcast(void *user, void *bytes, size_t n, const char *what)
+{
+    (void)user, (void)bytes, (void)n, (void)what;
+    return CM_OK;
+}
+
+static cm_status mirror_gather(void *user, const void *mine, size_t n, void *all, const char *what)
+{
+    (void)user, (void)what;
+    memcpy(all, mine, n);
+    memcpy((char *)all + n, mine, n);
+    return CM_OK;
+}
+
+static void mirror_give_up(void *user, cm_status status, const char *message)
+{
+    (void)user, (void)status, (void)message;
+}
+
+static const char *mirror_message(void *user)
+{
+    (void)user;
+    return "";
+}
+
+static const cm_group mirror = {sizeof mirror,
+                                0,
+                                2,
+                                0,
+                                NULL,
+                                "a mirror",
+                                mirror_sum,
+                                mirror_wait,
+                                mirror_broadcast,
+                                mirror_gather,
+                                mirror_give_up,
+                                mirror_message};
+
+/* A step and a checkpoint of one of them, and a resume. */
+static cm_status train_in_group(const place *at)
+{
+    cm_train_options *o = NULL;
+    cm_trainer *t = NULL;
+    cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
+    char run[400];
+    (void)snprintf(run, sizeof run, "%s", path_of(at->out, "group"));
+    inputs.group = &mirror;
+    cm_status status = tiny_options(at->context, "edm", &o);
+    if (status == CM_OK) status = cm_train_options_set(o, "micro_shards", "2");
+    if (status == CM_OK) status = cm_model_create(at->context, TINY_DENOISER, 1, &inputs.model);
+    if (status == CM_OK) status = cm_trainer_create(&inputs, o, &t);
+    if (status == CM_OK) status = tiny_trainer_step(t);
+    if (status == CM_OK) status = cm_trainer_save(t, run, 2);
+    if (status == CM_OK) status = cm_trainer_resume(t, run, NULL, 0);
+    cm_trainer_free(t);
+    cm_model_free(inputs.model);
+    cm_train_options_free(o);
+    return status;
+}
+
 static cm_status options(const place *at)
 {
     cm_train_options *o = NULL, *copy = NULL;
@@ -612,6 +687,7 @@ static cm_status ask_run(const place *at)
     if (status == CM_OK) status = cm_run_options_create(at->context, &given);
     if (status == CM_OK) status = cm_run_options_inputs(given, m, NULL, d);
     if (status == CM_OK) status = cm_run_options_set(given, "batch", "2");
+    if (status == CM_OK) status = cm_run_options_group(given, &mirror);
     if (status == CM_OK) status = cm_run_create(given, path_of(at->out, "asked"), &r);
     if (status == CM_OK) status = cm_run_info_get(r, &info);
     if (status == CM_OK) (void)cm_run_trainer(r);
@@ -839,6 +915,7 @@ static const operation operations[] = {
     {"optimize", optimize, "optimizers", NULL, 1},
     {"train on a data set", train_on_set, NULL, NULL, 1},
     {"train by LPIPS", train_by_lpips, NULL, NULL, 1},
+    {"train in a group", train_in_group, NULL, NULL, 1},
     {"training options", options, NULL, NULL, 0},
     {"ask training options", ask_options, NULL, NULL, 1},
     {"ask a run", ask_run, NULL, NULL, 0},
