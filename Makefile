@@ -77,7 +77,7 @@ endif
 WARN  := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wframe-larger-than=16384
 BASE  := $(WARN) -fvisibility=hidden -fno-semantic-interposition -fstack-protector-strong \
          -ffp-contract=off -fPIC -fopenmp-simd -MMD -MP -Iinclude -Isrc \
-         -ffile-prefix-map=$(CURDIR)=. -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE
+         -ffile-prefix-map="$(CURDIR)"=. -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE
 FORTIFY ?= -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 ALL_CFLAGS   = -std=c11 $(BASE) $(FORTIFY) $(DEP_CFLAGS) $(DNNL_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 KERNEL_FLAGS := -O3 -fno-math-errno -fno-trapping-math
@@ -126,7 +126,8 @@ INTERNAL := $(BUILD)/obj/libconsistency-internal.a
 
 # The plugin for MPI, where there is one; MPI_PC names it where there are several: ompi-c or mpich.
 MPI_PC ?= $(firstword $(foreach each,mpi-c ompi-c mpich,$(shell $(PKG_CONFIG) --exists $(each) 2>/dev/null && echo $(each))))
-PLUGIN := $(if $(MPI_PC),$(BUILD)/lib/libconsistency-mpi.so)
+PLUGIN_SONAME := libconsistency-mpi.so.$(MAJOR)
+PLUGIN := $(if $(MPI_PC),$(BUILD)/lib/libconsistency-mpi.so.$(VERSION))
 
 .PHONY: all check check-fast check-long check-golden check-san check-valgrind check-onednn3 bench demo install \
         uninstall dist abi-check abi-baseline format clean programs
@@ -200,11 +201,13 @@ $(INFERENCE): $(OBJECTS) $(BUILD)/obj/inference/choices.o $(WITH)
 	$(OBJCOPY) --strip-unneeded $(BUILD)/obj/libconsistency-inference.o
 	rm -f $@
 	$(AR) rcD $@ $(BUILD)/obj/libconsistency-inference.o
+# What pkg-config is told: $(call say,WORDS OF SED) from the templates of pkgconfig/.
+say = sed -e 's|@PREFIX@|$(subst &,\&,$(PREFIX))|' -e 's|@LIBDIR@|$(subst &,\&,$(LIBDIR))|' -e 's|@INCLUDEDIR@|$(subst &,\&,$(INCLUDEDIR))|' -e 's|@VERSION@|$(VERSION)|' \
+    -e 's|@DEP_LIBS@|$(STATIC_LIBS)|' -e 's|@MPI_PC@|$(MPI_PC)|' $(1)
 $(BUILD)/lib/consistency-inference.pc: pkgconfig/consistency.pc.in Makefile include/consistency/base.h $(WITH)
 	@mkdir -p $(@D)
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' -e 's|@VERSION@|$(VERSION)|' \
-	    -e 's|^Name: .*|&-inference|' -e '/^Libs.private/d' \
-	    -e 's|-lconsistency$$|-lconsistency-inference $(filter-out -llapack,$(STATIC_LIBS)) -lm -pthread|' $< > $@
+	$(call say,-e 's|^Name: .*|&-inference|' -e '/^Libs.private/d' \
+	    -e 's|-lconsistency$$|-lconsistency-inference $(filter-out -llapack,$(STATIC_LIBS)) -lm -pthread|') $< > $@
 # The same with every symbol, for the unit tests.
 $(INTERNAL): $(OBJECTS) $(WITH)
 	@mkdir -p $(@D)
@@ -212,8 +215,7 @@ $(INTERNAL): $(OBJECTS) $(WITH)
 	$(AR) rcD $@ $(OBJECTS)
 $(BUILD)/lib/consistency.pc: pkgconfig/consistency.pc.in Makefile include/consistency/base.h $(WITH)
 	@mkdir -p $(@D)
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-	    -e 's|@VERSION@|$(VERSION)|' -e 's|@DEP_LIBS@|$(STATIC_LIBS)|' $< > $@
+	$(call say) $< > $@
 
 # --- programs --------------------------------------------------------------------
 
@@ -222,14 +224,15 @@ RPATH ?= -Wl,-rpath,'$$ORIGIN/../lib'
 JSON_LIBS := $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null || echo -ljansson)
 PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
                 $(shell $(PKG_CONFIG) --cflags jansson 2>/dev/null) $(CPPFLAGS) $(CFLAGS)
-SHARED_C := $(patsubst %,examples/%.c,cli cli_completion cli_values cli_progress cli_json cli_files listing output note sampling times given editing evaluating feature_files scoring ledger trials search_times search_curve plot pairs likelihood describing describing_json data_page ranks rounds)
-PLAN_C := $(patsubst %,examples/%.c,recipe plan auto auto_file auto_look auto_stage auto_watch auto_report doctor doctor_rules)
-$(BUILD)/bin/cm-train: MORE_C = $(PLAN_C)
-$(BUILD)/bin/cm-train: $(PLAN_C)
-$(BUILD)/bin/cm-%: examples/%.c $(SHARED_C) $(wildcard examples/*.h include/*.h include/consistency/*.h) $(SHARED) $(BUILD)/lib/libconsistency.so
+SHARED_O := $(patsubst %,$(BUILD)/obj/examples/%.o,cli cli_completion cli_values cli_progress cli_json cli_files listing output note sampling times given editing evaluating feature_files scoring ledger trials search_times search_curve plot pairs likelihood describing describing_json data_page ranks rounds)
+PLAN_O := $(patsubst %,$(BUILD)/obj/examples/%.o,recipe plan auto auto_file auto_look auto_stage auto_watch auto_report doctor doctor_rules)
+$(BUILD)/obj/examples/%.o: examples/%.c
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_FLAGS) $(LDFLAGS) -o $@ $< $(MORE_C) $(SHARED_C) -L$(BUILD)/lib -lconsistency $(JSON_LIBS) -lm \
-	    $(RPATH)
+	$(CC) $(PROGRAM_FLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/bin/cm-train: $(PLAN_O)
+$(PROGRAMS:%=$(BUILD)/bin/%): $(BUILD)/bin/cm-%: $(BUILD)/obj/examples/%.o $(SHARED_O) $(SHARED) $(BUILD)/lib/libconsistency.so
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -L$(BUILD)/lib -lconsistency $(JSON_LIBS) -lm $(RPATH)
 
 # The completions come from the programs' own tables.  COMPLETIONS= leaves them out, where the programs cannot run.
 COMPLETIONS ?= bash zsh fish
@@ -248,13 +251,16 @@ $(BUILD)/completions/fish/%: $(BUILD)/bin/%
 
 # --- the plugin for MPI, where there is one --------------------------------------------
 
-$(BUILD)/lib/libconsistency-mpi.so: plugins/mpi.c plugins/consistency_mpi.h include/consistency/group.h include/consistency/base.h
+$(BUILD)/lib/libconsistency-mpi.so.$(VERSION): plugins/mpi.c plugins/consistency_mpi.h include/consistency/group.h include/consistency/base.h
 	@mkdir -p $(@D)
-	$(CC) -std=c11 $(WARN) $(FORTIFY) -fvisibility=hidden -fPIC -shared -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -Iinclude \
+	$(CC) -std=c11 $(WARN) $(FORTIFY) -fvisibility=hidden -fPIC -shared -Wl,-soname,$(PLUGIN_SONAME) -ffile-prefix-map="$(CURDIR)"=. \
+	    -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -Iinclude \
 	    $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(MPI_PC))) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< \
 	    $(shell $(PKG_CONFIG) --libs $(MPI_PC)) -pthread
+	ln -sf $(@F) $(@D)/$(PLUGIN_SONAME)
+	ln -sf $(@F) $(@D)/libconsistency-mpi.so
 
--include $(OBJECTS:.o=.d) $(BUILD)/obj/inference/choices.d $(wildcard $(BUILD)/tests/*.d $(BUILD)/tests/*/*.d)
+-include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/obj/examples/*.d) $(BUILD)/obj/inference/choices.d $(wildcard $(BUILD)/tests/*.d $(BUILD)/tests/*/*.d)
 
 include tests/tests.mk
 
@@ -271,64 +277,62 @@ demo: all
 	    --method heun --steps 18 -o $(DEMO)/digits-teacher-heun18.png
 	@echo "The pages are $(DEMO)/digits-onestep.png, digits-twostep.png and digits-teacher-heun18.png"
 
+# Paths may have blanks: each stands in quotation marks.  What is written here has the mode of what is copied, whatever the umask.
+PLACE := install -m 644
 install: all
-	install -d $(DESTDIR)$(INCLUDEDIR)/consistency $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(BINDIR)
-	install -m 644 include/consistency.h $(DESTDIR)$(INCLUDEDIR)/
-	install -m 644 $(HEADERS:%=include/consistency/%.h) $(DESTDIR)$(INCLUDEDIR)/consistency/
-	install -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)/
-	ln -sf libconsistency.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
-	ln -sf libconsistency.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libconsistency.so
-	install -m 644 $(STATIC) $(DESTDIR)$(LIBDIR)/
-	$(if $(PLUGIN),install -m 755 $(PLUGIN) $(DESTDIR)$(LIBDIR)/ && install -m 644 plugins/consistency_mpi.h $(DESTDIR)$(INCLUDEDIR)/)
-	$(if $(PLUGIN),sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-	    -e 's|@VERSION@|$(VERSION)|' -e 's|@MPI_PC@|$(MPI_PC)|' pkgconfig/consistency-mpi.pc.in \
-	    > $(DESTDIR)$(LIBDIR)/pkgconfig/consistency-mpi.pc)
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-	    -e 's|@VERSION@|$(VERSION)|' -e 's|@DEP_LIBS@|$(STATIC_LIBS)|' pkgconfig/consistency.pc.in \
-	    > $(DESTDIR)$(LIBDIR)/pkgconfig/consistency.pc
-	install -d $(DESTDIR)$(DATADIR)/features
-	install -m 644 $(wildcard models/features/*) $(DESTDIR)$(DATADIR)/features/
-	for p in $(PROGRAMS); do install -m 755 $(BUILD)/bin/$$p $(DESTDIR)$(BINDIR)/$$p || exit 1; done
-	install -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(CMAKEDIR)
-	install -m 644 $(PROGRAMS:%=man/%.1) $(DESTDIR)$(MANDIR)/man1/
-	install -d $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man5
-	install -m 644 man/libconsistency.3 $(DESTDIR)$(MANDIR)/man3/
-	install -m 644 man/consistency-checkpoint.5 $(DESTDIR)$(MANDIR)/man5/
+	install -d "$(DESTDIR)$(INCLUDEDIR)/consistency" "$(DESTDIR)$(LIBDIR)/pkgconfig" "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(CMAKEDIR)" \
+	    "$(DESTDIR)$(DATADIR)/features" "$(DESTDIR)$(MANDIR)/man1" "$(DESTDIR)$(MANDIR)/man3" "$(DESTDIR)$(MANDIR)/man5"
+	$(PLACE) include/consistency.h "$(DESTDIR)$(INCLUDEDIR)/"
+	$(PLACE) $(HEADERS:%=include/consistency/%.h) "$(DESTDIR)$(INCLUDEDIR)/consistency/"
+	install -m 755 $(SHARED) "$(DESTDIR)$(LIBDIR)/"
+	ln -sf libconsistency.so.$(VERSION) "$(DESTDIR)$(LIBDIR)/$(SONAME)"
+	ln -sf libconsistency.so.$(VERSION) "$(DESTDIR)$(LIBDIR)/libconsistency.so"
+	$(PLACE) $(STATIC) "$(DESTDIR)$(LIBDIR)/"
+	$(call say) pkgconfig/consistency.pc.in | $(PLACE) /dev/stdin "$(DESTDIR)$(LIBDIR)/pkgconfig/consistency.pc"
+	$(if $(PLUGIN),install -m 755 $(PLUGIN) "$(DESTDIR)$(LIBDIR)/" && $(PLACE) plugins/consistency_mpi.h "$(DESTDIR)$(INCLUDEDIR)/")
+	$(if $(PLUGIN),ln -sf $(notdir $(PLUGIN)) "$(DESTDIR)$(LIBDIR)/$(PLUGIN_SONAME)")
+	$(if $(PLUGIN),ln -sf $(notdir $(PLUGIN)) "$(DESTDIR)$(LIBDIR)/libconsistency-mpi.so")
+	$(if $(PLUGIN),$(call say) pkgconfig/consistency-mpi.pc.in | $(PLACE) /dev/stdin "$(DESTDIR)$(LIBDIR)/pkgconfig/consistency-mpi.pc")
+	$(PLACE) $(wildcard models/features/*) "$(DESTDIR)$(DATADIR)/features/"
+	install -m 755 $(PROGRAMS:%=$(BUILD)/bin/%) "$(DESTDIR)$(BINDIR)/"
+	$(PLACE) $(PROGRAMS:%=man/%.1) "$(DESTDIR)$(MANDIR)/man1/"
+	$(PLACE) man/libconsistency.3 "$(DESTDIR)$(MANDIR)/man3/"
+	$(PLACE) man/consistency-checkpoint.5 "$(DESTDIR)$(MANDIR)/man5/"
 	set -e; for p in $(PROGRAMS); do for s in $(COMPLETIONS); do \
-	    case $$s in bash) to=$(BASHDIR)/$$p ;; zsh) to=$(ZSHDIR)/_$$p ;; fish) to=$(FISHDIR)/$$p.fish ;; esac; \
-	    install -D -m 644 $(BUILD)/completions/$$s/$$p $(DESTDIR)$$to; done; done
-	sed -e 's|@DNNL@|$(if $(DNNL),,dnnl)|' -e 's|@CXX@|$(if $(DNNL),,stdc++;gomp;)|' cmake/consistency-config.cmake.in \
-	    > $(DESTDIR)$(CMAKEDIR)/consistency-config.cmake
-	sed -e 's|@VERSION@|$(VERSION)|' -e 's|@MAJOR@|$(MAJOR)|' -e 's|@MINOR@|$(MINOR)|' \
-	    cmake/consistency-config-version.cmake.in > $(DESTDIR)$(CMAKEDIR)/consistency-config-version.cmake
+	    case $$s in bash) to="$(BASHDIR)/$$p" ;; zsh) to="$(ZSHDIR)/_$$p" ;; fish) to="$(FISHDIR)/$$p.fish" ;; esac; \
+	    $(PLACE) -D $(BUILD)/completions/$$s/$$p "$(DESTDIR)$$to"; done; done
+	sed -e 's|@DNNL@|$(if $(DNNL),,dnnl)|' -e 's|@CXX@|$(if $(DNNL),,stdc++;gomp;)|' cmake/consistency-config.cmake.in | \
+	    $(PLACE) /dev/stdin "$(DESTDIR)$(CMAKEDIR)/consistency-config.cmake"
+	sed -e 's|@VERSION@|$(VERSION)|' -e 's|@MAJOR@|$(MAJOR)|' -e 's|@MINOR@|$(MINOR)|' cmake/consistency-config-version.cmake.in | \
+	    $(PLACE) /dev/stdin "$(DESTDIR)$(CMAKEDIR)/consistency-config-version.cmake"
 
+# $(call remove,FOLDER,NAMES)
+remove = @for name in $(2); do rm -f "$(DESTDIR)$(1)/$$name"; done
 uninstall:
-	rm -f $(patsubst models/%,$(DESTDIR)$(DATADIR)/%,$(wildcard models/features/*))
-	-rmdir $(DESTDIR)$(DATADIR)/features $(DESTDIR)$(DATADIR)
-	rm -f $(DESTDIR)$(LIBDIR)/libconsistency-mpi.so $(DESTDIR)$(INCLUDEDIR)/consistency_mpi.h \
-	    $(DESTDIR)$(LIBDIR)/pkgconfig/consistency-mpi.pc
-	rm -f $(DESTDIR)$(INCLUDEDIR)/consistency.h $(HEADERS:%=$(DESTDIR)$(INCLUDEDIR)/consistency/%.h)
-	-rmdir $(DESTDIR)$(INCLUDEDIR)/consistency
-	rm -f $(DESTDIR)$(MANDIR)/man3/libconsistency.3 $(DESTDIR)$(MANDIR)/man5/consistency-checkpoint.5
-	rm -f $(PROGRAMS:%=$(DESTDIR)$(MANDIR)/man1/%.1) $(PROGRAMS:%=$(DESTDIR)$(BASHDIR)/%) \
-	    $(PROGRAMS:%=$(DESTDIR)$(ZSHDIR)/_%) $(PROGRAMS:%=$(DESTDIR)$(FISHDIR)/%.fish) \
-	    $(DESTDIR)$(CMAKEDIR)/consistency-config.cmake $(DESTDIR)$(CMAKEDIR)/consistency-config-version.cmake
-	-rmdir $(DESTDIR)$(CMAKEDIR)
-	rm -f $(DESTDIR)$(LIBDIR)/libconsistency.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME) \
-	    $(DESTDIR)$(LIBDIR)/libconsistency.so $(DESTDIR)$(LIBDIR)/libconsistency.a \
-	    $(DESTDIR)$(LIBDIR)/pkgconfig/consistency.pc $(PROGRAMS:%=$(DESTDIR)$(BINDIR)/%)
+	$(call remove,$(DATADIR),$(patsubst models/%,%,$(wildcard models/features/*)))
+	$(call remove,$(INCLUDEDIR),consistency.h consistency_mpi.h $(HEADERS:%=consistency/%.h))
+	$(call remove,$(LIBDIR),libconsistency.so.$(VERSION) $(SONAME) libconsistency.so libconsistency.a pkgconfig/consistency.pc)
+	$(call remove,$(LIBDIR),libconsistency-mpi.so.$(VERSION) $(PLUGIN_SONAME) libconsistency-mpi.so pkgconfig/consistency-mpi.pc)
+	$(call remove,$(BINDIR),$(PROGRAMS))
+	$(call remove,$(MANDIR),$(PROGRAMS:%=man1/%.1) man3/libconsistency.3 man5/consistency-checkpoint.5)
+	$(call remove,$(BASHDIR),$(PROGRAMS))
+	$(call remove,$(ZSHDIR),$(PROGRAMS:%=_%))
+	$(call remove,$(FISHDIR),$(PROGRAMS:%=%.fish))
+	$(call remove,$(CMAKEDIR),consistency-config.cmake consistency-config-version.cmake)
+	@for folder in "$(DATADIR)/features" "$(DATADIR)" "$(INCLUDEDIR)/consistency" "$(CMAKEDIR)"; do \
+	    [ ! -d "$(DESTDIR)$$folder" ] || rmdir "$(DESTDIR)$$folder" || :; done
 
 # What is released: the source as it is committed, the same bytes wherever it is made.
 DIST ?= dist
 BUNDLE ?= all
 .PHONY: wheel
 dist:
-	@$(PYTHON) bindings/python/consistency_build.py sdist --dist $(DIST)
-	@$(PYTHON) packaging/sbom.py $(DIST)/libconsistency-$(VERSION).tar.gz
-	@cd $(DIST) && sha256sum $$(ls | grep '^libconsistency-$(VERSION)[-.]') > SHA256SUMS && cat SHA256SUMS
+	@$(PYTHON) bindings/python/consistency_build.py sdist --dist "$(DIST)"
+	@$(PYTHON) packaging/sbom.py "$(DIST)/libconsistency-$(VERSION).tar.gz"
+	@cd "$(DIST)" && sha256sum $$(ls | grep '^libconsistency-$(VERSION)[-.]') > SHA256SUMS && cat SHA256SUMS
 WHEEL_LIBRARY := $(if $(filter all,$(BUNDLE)),$(BUILD)/wheel/$(SONAME),$(SHARED))
 wheel: $(WHEEL_LIBRARY)
-	@$(PYTHON) bindings/python/consistency_build.py wheel --bundle $(BUNDLE) --library $(WHEEL_LIBRARY) --dist $(DIST)
+	@$(PYTHON) bindings/python/consistency_build.py wheel --bundle $(BUNDLE) --library $(WHEEL_LIBRARY) --dist "$(DIST)"
 
 # The reference of the C interface, by doxygen, from the headers.
 .PHONY: reference
@@ -341,6 +345,7 @@ reference:
 DEB := $(BUILD)/deb
 deb:
 	@[ "$$(sed -n '1s/.*(\(.*\)-.*/\1/p' debian/changelog)" = $(VERSION) ] || { echo "deb: debian/changelog is not of $(VERSION)"; exit 1; }
+	@case "$(abspath $(DEB))" in *' '*) echo "deb: Debian's build flags take no path with blanks, as '$(abspath $(DEB))'; DEB=FOLDER names another"; exit 1 ;; esac
 	rm -rf $(DEB) && mkdir -p $(DEB)
 	git archive --prefix=libconsistency-$(VERSION)/ HEAD ':(exclude)debian' | gzip -9n > $(DEB)/libconsistency_$(VERSION).orig.tar.gz
 	git archive --prefix=libconsistency-$(VERSION)/ HEAD | tar -x -C $(DEB)

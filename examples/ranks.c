@@ -53,7 +53,7 @@ static void refuse(const cli *c, const char *what, const char *why)
 static void find(const ranks *r, const cli *c, const char *name, void *function)
 {
     void *found = dlsym(r->plugin, name);
-    if (!found) refuse(c, "libconsistency-mpi.so", dlerror());
+    if (!found) refuse(c, CM_MPI_PLUGIN, dlerror());
     memcpy(function, &found, sizeof found);
 }
 
@@ -65,7 +65,7 @@ void ranks_join(ranks *r, const cli *c, int asked, double seconds)
     const int n = launched();
     memset(r, 0, sizeof *r);
     if (n < 2 && !asked) return;
-    r->plugin = dlopen("libconsistency-mpi.so", RTLD_NOW | RTLD_GLOBAL);
+    r->plugin = dlopen(CM_MPI_PLUGIN, RTLD_NOW | RTLD_GLOBAL);
     if (!r->plugin)
         refuse(c, n < 2 ? "--mpi needs the plugin for MPI" : "several processes need the plugin for MPI", dlerror());
     find(r, c, "cm_mpi_open", &open);

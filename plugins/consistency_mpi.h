@@ -1,6 +1,6 @@
 /* consistency_mpi.h - a group of processes (consistency/group.h) that hear of each other by MPI.
  *
- * The plugin libconsistency-mpi.so has three functions.  It is a library of its own, so that libconsistency depends
+ * The plugin (CM_MPI_PLUGIN) has three functions.  It is a library of its own, so that libconsistency depends
  * on no MPI, and there is one for each MPI: Open MPI and MPICH cannot take the place of each other.  A program either
  * links it or loads it with dlopen(RTLD_NOW | RTLD_GLOBAL), as Open MPI asks for, and looks up their names.
  *
@@ -16,6 +16,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* The plugin's file, as dlopen takes it.  Its number is that of the library that it goes with. */
+#define CM_MPI_PLUGIN "libconsistency-mpi.so.0"
 
 typedef struct cm_mpi_options {
     uint32_t struct_size;

@@ -48,6 +48,7 @@ if [ -f "$root/dest/opt/cm/lib/x/libconsistency-mpi.so" ]; then
     printf '#include <consistency_mpi.h>\nint main(void) { cm_group group; return cm_mpi_open(0, &group, 0, 0) != CM_OK; }\n' >"$root/group.c"
     mpi() { pkg-config --define-variable=prefix="$root/dest/opt/cm" --define-variable=libdir="$root/dest/opt/cm/lib/x" --define-variable=includedir="$root/dest/opt/cm/include" "$@" consistency-mpi; }
     gcc -std=c99 $warn -o "$root/group" "$root/group.c" $(mpi --cflags --libs) -Wl,--unresolved-symbols=ignore-in-shared-libs || fail "a program with the plugin"
+    grep -q "\"$(readelf -dW "$root/dest/opt/cm/lib/x/libconsistency-mpi.so" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')\"" plugins/consistency_mpi.h || fail "CM_MPI_PLUGIN is not the plugin's name"
     [ "$(mpi --modversion)" = "$(pc --modversion)" ] || fail "pkg-config version of the plugin"
 fi
 # The program of docs/training.md: a run, stopped by Ctrl-C, and continued.
@@ -129,6 +130,17 @@ for header in include/consistency.h include/consistency/*.h; do
     for std in c++11 c++14 c++17 c++20; do echo "#include \"$PWD/$header\"" | g++ -std=$std $warn -Iinclude -fsyntax-only -xc++ - || fail "$header as $std"; done
     command -v clang >/dev/null && { echo "#include \"$PWD/$header\"" | clang -std=c99 $warn -Iinclude -fsyntax-only -xc - || fail "$header with clang"; }
 done
+# A prefix with blanks and letters beyond ASCII, twice, with an umask that lets nobody read; what a user has put there stays.
+odd="$root/ein Präfix & more"
+for again in 1 2; do (umask 077 && $make -s install BUILD="$build" PREFIX="$odd" >/dev/null) || fail "make install into '$odd'"; done
+[ -z "$(find "$odd" ! -type l ! -perm -o=r)" ] || fail "what is installed is not everybody's to read: $(find "$odd" ! -type l ! -perm -o=r | head -3)"
+odd_pc() { PKG_CONFIG_PATH="$odd/lib/pkgconfig" pkg-config "$@" consistency; }
+eval "gcc -o '$root/odd' tests/install/draw.c $(odd_pc --cflags --libs)" && LD_LIBRARY_PATH=$odd/lib "$root/odd" models/digits_consistency.safetensors "$root/odd.png" &&
+    cmp -s "$root/shared.png" "$root/odd.png" || fail "a program of '$odd'"
+"$odd/bin/cm-info" --machine >/dev/null || fail "a program in '$odd'"
+echo mine >"$odd/share/consistency/features/mine"
+$make -s uninstall BUILD="$build" PREFIX="$odd" >/dev/null 2>&1 || fail "make uninstall where a file is the user's"
+[ "$(find "$odd" -type f -o -type l)" = "$odd/share/consistency/features/mine" ] || fail "uninstall leaves $(find "$odd" -type f -o -type l)"
 $make -s uninstall BUILD="$build" DESTDIR="$root/dest" PREFIX=/opt/cm LIBDIR=/opt/cm/lib/x >/dev/null
 [ -z "$(find "$root/dest" -type f -o -type l)" ] || fail "uninstall leaves $(find "$root/dest" -type f -o -type l)"
 [ $status = 0 ] && echo "install: C and C++, shared and static, headers alone, uninstall clean"

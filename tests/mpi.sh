@@ -216,7 +216,7 @@ fi
 # A plugin of another MPI than mpirun's.
 if [ $rounds -gt 0 ] && $MPIRUN --version | grep -q "Open MPI" && pkg-config --exists mpich; then
     mkdir $dir/other
-    ${CC:-cc} -std=c11 -fPIC -shared -fvisibility=hidden -D_POSIX_C_SOURCE=200809L -Iinclude $(pkg-config --cflags mpich) -o $dir/other/libconsistency-mpi.so plugins/mpi.c \
+    ${CC:-cc} -std=c11 -fPIC -shared -fvisibility=hidden -D_POSIX_C_SOURCE=200809L -Iinclude $(pkg-config --cflags mpich) -o $dir/other/libconsistency-mpi.so.0 plugins/mpi.c \
         $(pkg-config --libs mpich) -pthread || fail "a plugin for MPICH"
     LD_LIBRARY_PATH=$dir/other timeout 60 $run -x LD_LIBRARY_PATH -n 2 $t --steps 4 --out $dir/x5 >$dir/out 2>&1 && fail "a plugin of another MPI is taken"
     grep -q "does not hear of them: mpirun and the plugin are of different MPIs" $dir/out && done=$((done + 1)) || fail "a plugin of another MPI is not told"

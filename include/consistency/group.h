@@ -2,8 +2,8 @@
  *
  * A group is a table of calls that a trainer makes so that it hears of the trainers in the other processes.  The
  * library has no network protocol and is not linked to MPI.  Two makers are thought of: the plugin
- * libconsistency-mpi.so (mpi.h), which cm-train loads when it runs under mpirun or srun, and a program that has a
- * communicator, a job system or threads of its own and fills in the table itself.
+ * libconsistency-mpi (consistency_mpi.h), which cm-train loads when it runs under mpirun or srun, and a program that
+ * has a communicator, a job system or threads of its own and fills in the table itself.
  *
  * With a group every process makes the same trainer (cm_train_inputs.group), and makes the same calls on it in the
  * same order: cm_trainer_create, _run or _step, _resume.  Each takes its share of the images of a step; gradients,

@@ -9,7 +9,7 @@
         if group.rank == 0:
             trainer.model().save("mine.safetensors")
 
-Every process makes the same trainers and calls them alike.  The plugin libconsistency-mpi.so lies beside the library;
+Every process makes the same trainers and calls them alike.  The plugin libconsistency-mpi.so.0 lies beside the library;
 CONSISTENCY_MPI names another file.  docs/cluster.md has the rest."""
 
 import ctypes as C
@@ -32,7 +32,7 @@ class _Options(C.Structure):
 
 
 def _plugin() -> Any:
-    path = os.environ.get("CONSISTENCY_MPI") or os.path.join(os.path.dirname(lib._name), "libconsistency-mpi.so")
+    path = os.environ.get("CONSISTENCY_MPI") or os.path.join(os.path.dirname(lib._name), "libconsistency-mpi.so.0")
     try:
         plugin = C.CDLL(path, mode=C.RTLD_GLOBAL)  # as Open MPI asks for
     except OSError as error:
