@@ -169,9 +169,17 @@ PYTHONS ?= $(PYTHON)
 check-wheel:
 	@rm -rf $(BUILD)/dist
 	@$(MAKE) -s wheel DIST=$(BUILD)/dist >/dev/null
-	@$(PYTHON) tests/wheel.py $(BUILD)/dist/*.whl $(PYTHONS)
+	@$(PYTHON) tests/wheel.py $(BUILD)/dist/*manylinux*.whl $(PYTHONS)
+	@$(MAKE) -s wheel DIST=$(BUILD)/dist BUNDLE=none >/dev/null
+	@$(PYTHON) tests/wheel.py $(BUILD)/dist/*-linux_*.whl $(PYTHONS)
 check-release: check-wheel
 	@bash tests/release.sh "$(MAKE)"
+# The source archive as pip builds it, with the libraries of the system: minutes of compiling for each Python.
+.PHONY: check-sdist
+check-sdist:
+	@rm -rf $(BUILD)/sdist
+	@$(MAKE) -s dist DIST=$(BUILD)/sdist >/dev/null
+	@$(PYTHON) tests/wheel.py $(BUILD)/sdist/*.tar.gz $(PYTHONS)
 # The small archive, Meson, and the library without oneDNN.
 check-linking: all
 	@bash tests/single.sh "$(MAKE)" $(BUILD)
@@ -184,11 +192,11 @@ check-linking: all
 check-deb: deb
 	@bash tests/debian.sh $(DEB)
 
-# The packages once more, in a folder of another name: they have the same bytes.
+# The packages once more, in a folder of another name, with another umask, time zone and locale: they have the same bytes.
 .PHONY: check-deb-twice
 check-deb-twice: deb
 	@rm -rf $(BUILD)/deb-twice && git clone -q . $(BUILD)/deb-twice
-	@$(MAKE) -s -C $(BUILD)/deb-twice deb >$(BUILD)/deb-twice.log 2>&1 || { tail -20 $(BUILD)/deb-twice.log; exit 1; }
+	@(umask 077; TZ=Asia/Tokyo LC_ALL=C.UTF-8 $(MAKE) -s -C $(BUILD)/deb-twice deb) >$(BUILD)/deb-twice.log 2>&1 || { tail -20 $(BUILD)/deb-twice.log; exit 1; }
 	@for deb in $(DEB)/*.deb; do cmp $$deb $(BUILD)/deb-twice/$$deb || exit 1; done
 	@echo "deb: $$(ls $(DEB)/*.deb | wc -l) packages are the same from two folders"
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""wheel.py WHEEL [PYTHON...]: a wheel of `make wheel` as pip and the loader see it.
+"""wheel.py WHEEL|ARCHIVE [PYTHON...]: a wheel of `make wheel` as pip and the loader see it, or the archive of `make dist` as pip builds it.
 
 RECORD has every file with its hash, METADATA the version, the tag is one that all shared objects keep to, every library that they ask for
-is in the wheel or one of a Linux system's (auditwheel's rule), and no path of the machine that built it is in it.  For each
+is in the wheel or one of a Linux system's (auditwheel's rule; a wheel of BUNDLE=none has none and says so by its tag), and no path of the machine that built it is in it.  For each
 PYTHON (this one by default; the newest pip of each) a fresh environment is made, the wheel installed with the environment's pip, and the Python program of the
-README run there, in a folder without the source; then it is removed, and nothing is left."""
+README run there, in a folder without the source, whose name has a blank and a letter beyond ASCII; then it is removed, and nothing is left.  A Python without pip takes the wheel unpacked."""
 import base64
 import csv
 import hashlib
@@ -43,7 +43,7 @@ def structure(path):
         for name, file in objects.items():
             needed, paths = made.needed(file)
             for other in needed:
-                if other not in objects and not made.SYSTEM.match(other):
+                if other not in objects and not made.SYSTEM.match(other) and "-linux_" not in tag:
                     yield "%s asks for %s, which is neither in the wheel nor a part of every system" % (name, other)
             for where in paths:
                 if not where.startswith("$ORIGIN"):
@@ -51,6 +51,8 @@ def structure(path):
             with open(file, "rb") as f:
                 if ROOT.encode() in f.read():
                     yield "%s has the path of the source in it" % name
+        if "-linux_" in tag and len(objects) > 1:
+            yield "a wheel of BUNDLE=none has libraries: %s" % sorted(objects)
         low = re.search(r"manylinux_2_(\d+)_", tag)
         if low and made.glibc(objects.values()) > int(low.group(1)):
             yield "the shared objects need glibc 2.%d" % made.glibc(objects.values())
@@ -63,9 +65,10 @@ def installed(path, python, faults):
     """The wheel in an environment of that Python; returns its version."""
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
         program = re.search(r"```python\n(.*?)```", f.read(), re.S).group(1)
-    with tempfile.TemporaryDirectory() as folder:
-        def run(*command):
-            environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "CONSISTENCY", "LD_"))}
+    with tempfile.TemporaryDirectory(prefix="ein Ördner ") as folder:
+        def run(*command, **more):
+            environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "CONSISTENCY", "LD_", "MAKE", "MFLAGS"))}
+            environment.update(more)
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
             if done.returncode:
                 faults.append("%s: %s fails: %s" % (python, " ".join(command)[:80], done.stderr.strip()[-300:]))
@@ -81,9 +84,16 @@ def installed(path, python, faults):
         run(env, "-c", program)
         if not os.path.exists(os.path.join(folder, "digits.png")):
             faults.append("%s: the program of the README wrote no digits.png" % python)
+            return "?"
         where = run(env, "-c", "import consistency; print(consistency.__file__, consistency.version())")
         if "site-packages" not in where or not where.endswith(made.version()):
             faults.append("%s: the package is not that of the wheel: %s" % (python, where))
+        if path.endswith(".whl"):  # without pip
+            os.remove(os.path.join(folder, "digits.png"))
+            run(python, "-m", "zipfile", "-e", os.path.abspath(path), "unpacked")
+            run(python, "-S", "-c", program, PYTHONPATH=os.path.join(folder, "unpacked"))
+            if not os.path.exists(os.path.join(folder, "digits.png")):
+                faults.append("%s: the unpacked wheel wrote no digits.png" % python)
         version = run(env, "-c", "import platform; print(platform.python_version())")
         run(env, "-m", "pip", "-q", "uninstall", "-y", "libconsistency")
         if files() != before:
@@ -93,7 +103,7 @@ def installed(path, python, faults):
 
 def main():
     path, pythons = sys.argv[1], sys.argv[2:] or [sys.executable]
-    faults = list(structure(path))
+    faults = list(structure(path)) if path.endswith(".whl") else []
     versions = [installed(path, python, faults) for python in pythons]
     for fault in faults:
         print("FAIL wheel: " + fault)
