@@ -138,8 +138,11 @@ static void print_note(const char *text)
         json_decref(plain);
     } else json_object_foreach(object, name, value)
         {
-            if (strcmp(name, "options") == 0 && json_is_object(value))
-                json_object_foreach(value, key, option) print_value(key, option);
+            if (strcmp(name, "options") == 0 && json_is_object(value)) json_object_foreach(value, key, option)
+                {
+                    /* An option that has decided one of the lines above is not said twice. */
+                    if (!json_equal(json_object_get(object, key), option)) print_value(key, option);
+                }
             else print_value(name, value);
         }
     json_decref(object);

@@ -59,6 +59,7 @@ for drawn in "$model -l 3,5 -n 4 --sigmas 80,0.8 --seed 7" "$model -n 3 --no-cli
     expect 0 "noted-$k-l" $bin/cm-sample --like $dir/noted-$k.png --images "$dir/noted-$k-l%03d.png"
 done
 $bin/cm-info $dir/noted-1.png --json | python3 -c 'import json,sys; d = json.load(sys.stdin)["note"]; assert d["method"] == "multistep" and d["seed"] == "7" and d["sigmas"] == [80, 0.8] and len(d["weights"]) == 16 and d["program"].startswith("cm-sample "), d' || fail "cm-info of a picture"
+[ -z "$($bin/cm-info $dir/noted-1.png | sed 's/^ *\([^ ]*\).*/\1/' | sort | uniq -d)" ] || fail "cm-info of a picture says something twice"
 expect 2 "of a model with weights" $bin/cm-sample $teacher --like $dir/noted-1.png -o $dir/other.png
 expect 0 "a changed one" $bin/cm-sample --like $dir/noted-1.png --seed 8 -o "$dir/a changed one.png"
 cmp -s $dir/noted-1.png "$dir/a changed one.png" && fail "--like ignores --seed"
