@@ -14,6 +14,9 @@ static const char *const unsaid[] = {"output",      "images",    "npz",     "for
 /* Of the picture, not of the run. */
 static const char *const of_page[] = {"count", "first", "columns", "margin", "labels", NULL};
 
+/* Options that a line of their own says in full. */
+static const char *const in_full[] = {"method", "seed", "sigmas", NULL};
+
 static int is_among(const char *name, const char *const *names)
 {
     for (; *names; names++)
@@ -140,8 +143,7 @@ static void print_note(const char *text)
         {
             if (strcmp(name, "options") == 0 && json_is_object(value)) json_object_foreach(value, key, option)
                 {
-                    /* An option that has decided one of the lines above is not said twice. */
-                    if (!json_equal(json_object_get(object, key), option)) print_value(key, option);
+                    if (!is_among(key, in_full) || !json_object_get(object, key)) print_value(key, option);
                 }
             else print_value(name, value);
         }
