@@ -456,6 +456,28 @@ START_TEST(bounded_trees)
 }
 END_TEST
 
+/* What lies in the mapping of a file, to its last byte, and what does not. */
+START_TEST(places_of_a_mapping)
+{
+    cm_input in;
+    const unsigned char *held;
+    unsigned char other[64] = {0};
+    cm_file_writer w;
+    OK(cmi_file_create(context, in_dir("mapped"), 0, &w));
+    OK(cmi_file_write(&w, other, sizeof other));
+    OK(cmi_file_commit(&w));
+    OK(cmi_input_file(context, in_dir("mapped"), CM_INPUT_IN_PLACE, &in));
+    ck_assert(!cmi_input_is_mapped(&in, other));
+    OK(cmi_input_hold(&in, 0, &held));
+    ck_assert(cmi_input_is_mapped(&in, held));
+    ck_assert(cmi_input_is_mapped(&in, held + sizeof other - 1));
+    ck_assert(!cmi_input_is_mapped(&in, held - 1));
+    ck_assert(!cmi_input_is_mapped(&in, held + sizeof other + 1));
+    ck_assert(!cmi_input_is_mapped(&in, other));
+    cmi_input_close(&in);
+}
+END_TEST
+
 /* jansson's memory: request number fail_at is refused, or all from there on. */
 static struct {
     long seen, fail_at, live;
@@ -643,6 +665,7 @@ Suite *make_suite(void)
     tcase_add_test(t, safetensors_refusals);
     tcase_add_test(t, large_headers);
     tcase_add_test(t, bounded_trees);
+    tcase_add_test(t, places_of_a_mapping);
     tcase_add_test(t, trees_without_memory);
     tcase_add_test(t, trees_of_texts);
     tcase_add_test(t, safetensors_without_mapping);

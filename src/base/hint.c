@@ -193,7 +193,8 @@ static int slips(const char *a, const char *b)
 static int is_alias(const char *word, const char *name)
 {
     for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
-        if (aliases[i][0][0] == word[0] && strcmp(aliases[i][0], word) == 0 && strcmp(aliases[i][1], name) == 0) return 1;
+        if (aliases[i][0][0] == word[0] && strcmp(aliases[i][0], word) == 0 && strcmp(aliases[i][1], name) == 0)
+            return 1;
     return 0;
 }
 
