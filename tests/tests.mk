@@ -348,13 +348,14 @@ digests: all $(BUILD)/tests/make_model
 # make check replays the corpora, whole and damaged; make fuzz runs libFuzzer, FUZZ_SECONDS a target (FUZZ="torch flax"
 # chooses), and prints executions and coverage.
 
-FUZZ := safetensors torch pickle edm flax diffusers model picture config dataset npy options zip json state cli api
+FUZZ := safetensors torch checkpoint pickle edm flax diffusers model picture config dataset npy options zip json state cli api
 FUZZ_SECONDS ?= 900
 FUZZ_DICTIONARY = $$(for d in tests/fuzz/$$t.dict; do [ -f $$d ] && echo -dict=$$d; done)
 corpus_files = $(wildcard tests/fuzz/corpus/$(1)/*)
 corpus_safetensors = $(wildcard tests/data/golden/checkpoints/*st_*.safetensors) $(call corpus_files,safetensors)
 corpus_torch       = $(wildcard tests/data/golden/checkpoints/*.pt) $(call corpus_files,torch)
-$(foreach t,$(filter-out safetensors torch flax,$(FUZZ)),$(eval corpus_$(t) = $(call corpus_files,$(t))))
+corpus_checkpoint  = $(corpus_torch)
+$(foreach t,$(filter-out safetensors torch checkpoint flax,$(FUZZ)),$(eval corpus_$(t) = $(call corpus_files,$(t))))
 corpus_flax        = $(wildcard tests/data/golden/checkpoints/*flax*.msgpack) $(call corpus_files,flax)
 
 # The readers of command lines that the programs share, with exit() going back to the target.
@@ -397,7 +398,7 @@ fuzz-run: $(FUZZ:%=$(BUILD)/fuzz-%)
 # executions stay in FUZZ_FOLDER, outside of the tree.
 FUZZ_FOLDER ?= $(HOME)/.cache/consistency-fuzz
 FUZZ_ROUNDS ?= 1000
-FUZZ_QUICK := json npy picture config cli safetensors zip pickle flax torch edm options dataset model diffusers state api
+FUZZ_QUICK := json npy picture config cli safetensors zip pickle flax torch checkpoint edm options dataset model diffusers state api
 .PHONY: fuzz-campaign fuzz-campaign-run
 fuzz-campaign:
 	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang FORTIFY= KERNEL_FLAGS="-O2 -fno-sanitize=all" CFLAGS="$(FUZZ_FLAGS)" fuzz-campaign-run

@@ -23,7 +23,7 @@ for ((round = 0; round < ${rounds:-0} && !stopped; round++)); do
         [ -f "tests/fuzz/$target.dict" ] && more="$more -dict=tests/fuzz/$target.dict"
         # shellcheck disable=SC2086 # options
         "$build/fuzz-$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=512 -max_len=16384 $more -print_final_stats=1 \
-            -artifact_prefix="$folder/findings/$target-" "$corpus" $(ls -d tests/fuzz/corpus/"$target") >"$log" 2>&1
+            -artifact_prefix="$folder/findings/$target-" "$corpus" tests/fuzz/corpus/"${target/checkpoint/torch}" >"$log" 2>&1
         code=$?
         executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
         [ $code = 0 ] && ended=good || ended="exit $code"

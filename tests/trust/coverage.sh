@@ -22,10 +22,10 @@ objects=""
 for p in $programs; do
     if [ "$what" = corpus ]; then
         t=${p##*replay-}
-        files=$(ls tests/fuzz/corpus/"$t"/* "$build"/fuzz/corpus/"$t"/* 2>/dev/null)
+        files=$(ls tests/fuzz/corpus/"${t/checkpoint/torch}"/* "$build"/fuzz/corpus/"$t"/* 2>/dev/null)
         case $t in
         safetensors) files="$files $(ls tests/data/golden/checkpoints/*st_*.safetensors)" ;;
-        torch) files="$files $(ls tests/data/golden/checkpoints/*.pt)" ;;
+        torch | checkpoint) files="$files $(ls tests/data/golden/checkpoints/*.pt)" ;;
         flax) files="$files $(ls tests/data/golden/checkpoints/*flax*.msgpack)" ;;
         esac
         for group in $files; do echo "$group"; done | FUZZ_QUIET=1 run xargs -n 500 "$p" >/dev/null 2>&1 || echo "coverage: $p failed"
@@ -40,7 +40,7 @@ if [ "$what" = corpus ]; then
     sources="src/io/json_text.c src/io/json_tree.c src/io/safetensors.c src/io/pickle.c src/io/pickle_machine.c src/io/pickle_opcodes.c
         src/io/pickle_symbols.c src/io/zip_directory.c src/io/torch.c src/io/torch_choice.c src/io/torch_data.c src/io/torch_zip.c
         src/io/torch_legacy.c src/io/torch_modules.c src/io/edm_pickle.c src/io/edm_network.c src/io/msgpack.c src/io/flax.c src/io/flax_tree.c
-        src/io/picture.c src/io/orient.c src/io/jpeg.c src/io/png.c src/io/npy.c src/io/npz.c src/io/zip.c src/data/tar.c src/data/idx.c
+        src/io/picture.c src/io/orient.c src/io/jpeg.c src/io/png.c src/io/npy.c src/io/npz.c src/io/zip.c src/io/gunzip.c src/data/tar.c src/data/idx.c
         src/data/cifar.c src/data/zipset.c src/data/npzset.c src/data/label_json.c src/train/state_resume.c src/train/settings_json.c src/metrics/statistics_file.c"
 else
     sources=$(ls src/*/*.c)

@@ -12,7 +12,7 @@ part "bit rot" "$build/tests/rot_program" "$rotten/run" $bits >"$build/trust/rot
 cat "$build/trust/rot.txt"
 figure "$(tail -1 "$build/trust/rot.txt")"
 if long; then
-    takes 300
+    takes 140
     part "kills" "$python" tests/kill_resume.py "$build" --trials 200 --steps 500 --stops 50 >"$build/trust/kills.txt"
     cat "$build/trust/kills.txt"
     figure "$(sed -n 's/^trials: //p' "$build/trust/kills.txt")"
