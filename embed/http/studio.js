@@ -8,7 +8,7 @@ const studio = {
         return (await fetch("/model")).json();
     },
 
-    // Pictures as bytes.  `report` gets done and total; an error has `cancelled` where cancel() was called.
+    // Pictures as bytes.  `report` gets done and total; the error "cancelled" comes after cancel().
     async run(request, report) {
         const query = new URLSearchParams({label: request.label, steps: request.steps, count: request.count, seed: request.seed});
         const body = request.picture ? new Blob([request.picture, request.mask]) : null;
@@ -17,9 +17,10 @@ const studio = {
         for (;;) {
             const state = await this.reply(await fetch("/jobs/" + asked.job));
             report(state.done, state.total);
-            if (state.state === "cancelled") throw Object.assign(new Error("cancelled"), {cancelled: true});
+            if (state.state === "cancelled") throw new Error("cancelled");
             if (state.state === "done") {
                 const pictures = await fetch("/jobs/" + asked.job + "/pictures");
+                if (!pictures.ok) await this.reply(pictures);
                 return {pictures: new Uint8Array(await pictures.arrayBuffer()), seconds: state.seconds};
             }
             await new Promise(resolve => setTimeout(resolve, 50));

@@ -3,16 +3,16 @@
 
 const studio = {
     worker: new Worker("worker.js"),
-    number: 0,
 
     // The next message of the worker about this request; it may send others on the way.
     ask(message, report) {
         return new Promise((resolve, reject) => {
             this.worker.onmessage = ({data}) => {
-                if (data.error) reject(Object.assign(new Error(data.error), {cancelled: data.error === "cancelled"}));
+                if (data.error) reject(new Error(data.error));
                 else if (data.result) resolve(data.result);
                 else report(data.done, data.total);
             };
+            this.worker.onerror = event => reject(new Error(event.message || "the worker's scripts are not there"));
             this.worker.postMessage(message);
         });
     },
