@@ -722,6 +722,22 @@ def idx(n, rows=2, columns=2, more=b""):
     return struct.pack(">4I", 0x803, n, rows, columns) + bytes(n * rows * columns) + more
 
 
+def gz(data, size=0):
+    """By gzip; of `size` bytes by an extra field."""
+    deflate = zlib.compressobj(0, zlib.DEFLATED, -15)
+    body = deflate.compress(data) + deflate.flush() + struct.pack("<II", zlib.crc32(data), len(data))
+    extra = size - len(body) - 12 if size else 0
+    return b"\x1f\x8b\x08\4\0\0\0\0\0\3" + struct.pack("<H", extra) + bytes(extra) + body
+
+
+PIXELS = idx(70, 40, 40)
+row("dataset", "parts-idx3-ubyte.gz", gz(PIXELS[:30000], 65535) + gz(PIXELS[30000:]), "OK", "idx of 70 images")  # the second begins at the end of what is read at once
+row("dataset", "parts-tail-idx3-ubyte.gz", gz(PIXELS[:30000], 65536) + gz(PIXELS[30000:]) + b"tail", "OK", "idx of 70 images")
+row("dataset", "parts-cut-idx3-ubyte.gz", gz(PIXELS[:30000], 65536) + gz(PIXELS[30000:])[:-100], "FORMAT", "truncated or damaged")
+row("dataset", "parts-one-idx3-ubyte.gz", gz(PIXELS[:30000]), "FORMAT", "truncated or damaged after")
+row("dataset", "parts-crc-idx3-ubyte.gz", gz(PIXELS)[:-8] + bytes(8), "FORMAT", "checksum")
+row("dataset", "parts-no-crc-idx3-ubyte.gz", gz(PIXELS)[:-8], "FORMAT", "checksum")
+row("dataset", "parts-second-crc-idx3-ubyte.gz", gz(PIXELS[:30000]) + gz(PIXELS[30000:])[:-5] + bytes(5), "FORMAT", "checksum")
 at_limit("dataset", "rows-idx3-ubyte", lambda n: idx(1, n, 1), 65535, "65536")
 at_limit("dataset", "columns-idx3-ubyte", lambda n: idx(1, 1, n), 65535, "65536")
 

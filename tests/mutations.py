@@ -55,6 +55,8 @@ EQUIVALENT = {
     '[0x80] = {"PROTO", op_proto, 0, 1},': "a column that this opcode does not use",
     '[0x95] = {"FRAME", op_frame, 1, 0},': "a column that this opcode does not use",
     '[0x95] = {"FRAME", op_frame, 0, 1},': "a column that this opcode does not use",
+    "if (inside || c == '\\\\') i++;": "a backslash outside of a string is refused, whatever follows",
+    "else if (metadata--)": "it counts to one in either direction",
     "for (;; at--) {": "a table that is looked through backwards by whoever writes and reads",
 }
 

@@ -201,6 +201,7 @@ static cm_status read_values(cm_gunzip *file, const char *path, unsigned char *o
     if (got != bytes) CM_FAIL(CM_ERR_FORMAT, "%s: truncated or damaged after %zu of %zu bytes", path, got, bytes);
     CM_TRY(cmi_gunzip_read(file, &more, 1, &got));
     if (got) CM_FAIL(CM_ERR_FORMAT, "%s: bytes after the end", path);
+    if (cmi_gunzip_is_damaged(file)) CM_FAIL(CM_ERR_FORMAT, "%s: damaged: its checksum is wrong, or cut", path);
     return CM_OK;
 }
 

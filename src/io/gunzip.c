@@ -11,7 +11,7 @@ struct cm_gunzip {
     cm_context *context;
     cm_file_reader file;
     size_t at; /* of the file */
-    int is_packed, has_ended;
+    int is_packed, has_ended, is_damaged;
     z_stream z;
     unsigned char in[PIECE];
 };
@@ -66,6 +66,11 @@ int cmi_gunzip_is_packed(const cm_gunzip *g)
     return g->is_packed;
 }
 
+int cmi_gunzip_is_damaged(const cm_gunzip *g)
+{
+    return g->is_damaged;
+}
+
 /* What is not unpacked yet moves to the front, and as much as fits follows it. */
 static cm_status refill(cm_gunzip *g)
 {
@@ -94,7 +99,7 @@ static cm_status unpack(cm_gunzip *g)
     const int code = inflate(&g->z, Z_NO_FLUSH);
     if (code == Z_STREAM_END) return next_part(g);
     if (code == Z_MEM_ERROR) CM_FAIL(CM_ERR_MEMORY, "out of memory: %s", g->file.path);
-    if (code != Z_OK) g->has_ended = 1; /* damaged, or nothing more to unpack */
+    if (code != Z_OK) g->has_ended = g->is_damaged = 1; /* a cut end too */
     return CM_OK;
 }
 

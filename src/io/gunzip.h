@@ -13,5 +13,7 @@ cm_status cmi_gunzip_read(cm_gunzip *g, void *out, size_t size, size_t *got);
 /* Of the file as it lies there. */
 size_t cmi_gunzip_file_size(const cm_gunzip *g);
 int cmi_gunzip_is_packed(const cm_gunzip *g);
+/* What was unpacked is wrong or cut; of its end, where the checksum stands, after a read beyond it. */
+int cmi_gunzip_is_damaged(const cm_gunzip *g);
 
 #endif

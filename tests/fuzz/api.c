@@ -5,6 +5,7 @@
 
 #include <consistency.h>
 
+#define FUZZ_KEPT 8
 #include "fuzz/watched.h"
 
 enum { SIDE = 4, PIXELS = SIDE * SIDE, MOST = 2, HANDLES = 3 };
