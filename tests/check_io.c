@@ -591,6 +591,15 @@ START_TEST(trees_of_texts)
         }
         json_decref(tree);
     }
+    char number[500];
+    for (int length = 399; length <= 400; length++) { /* the longest, and one more */
+        json_t *tree = NULL;
+        snprintf(number, sizeof number, "[0.%0*d1]", length - 3, 0);
+        const cm_status status = cmi_json_tree("config", number, strlen(number), &tree);
+        if (length < 400) OK(status);
+        else FAILS(status, CM_ERR_FORMAT, "400 characters");
+        json_decref(tree);
+    }
 }
 END_TEST
 

@@ -15,7 +15,8 @@
 #include "support/memory.h"
 #include "support/tensors.h"
 
-/* Blocks that a context may take during the work and keep to its end: its threads, where the work asks for several. */
+/* Blocks that a context may take during the work and keep to its end: its threads, where the work asks for several.
+ */
 #ifndef FUZZ_KEPT
 #define FUZZ_KEPT 0
 #endif
