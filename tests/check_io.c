@@ -456,6 +456,35 @@ START_TEST(bounded_trees)
 }
 END_TEST
 
+/* n elements in `depth` lists, with white space up to `size` bytes. */
+static cm_status tree_of(size_t n, int depth, size_t size)
+{
+    json_t *tree = NULL;
+    const size_t most = 2 * (n + (size_t)depth) + size + 2;
+    size_t at = 0;
+    char *text = malloc(most);
+    for (int i = 0; i < depth; i++) text[at++] = '[';
+    for (size_t i = 0; i < n; i++) text[at++] = '1', text[at++] = i + 1 < n ? ',' : ' ';
+    for (int i = 0; i < depth; i++) text[at++] = ']';
+    while (at < size) text[at++] = ' ';
+    const cm_status status = cmi_json_tree("config", text, at, &tree);
+    json_decref(tree);
+    free(text);
+    return status;
+}
+
+/* The most that a tree may be, and one more of each. */
+START_TEST(largest_trees)
+{
+    OK(tree_of(CM_JSON_VALUES - 1, 1, 0)); /* the list is one, too */
+    FAILS(tree_of(CM_JSON_VALUES, 1, 0), CM_ERR_LIMIT, "values");
+    OK(tree_of(1, CM_JSON_LEVELS, 0));
+    FAILS(tree_of(1, CM_JSON_LEVELS + 1, 0), CM_ERR_LIMIT, "nested");
+    OK(tree_of(1, 1, CM_JSON_TEXT));
+    FAILS(tree_of(1, 1, CM_JSON_TEXT + 1), CM_ERR_LIMIT, "bytes");
+}
+END_TEST
+
 /* What lies in the mapping of a file, to its last byte, and what does not. */
 START_TEST(places_of_a_mapping)
 {
@@ -674,6 +703,7 @@ Suite *make_suite(void)
     tcase_add_test(t, safetensors_refusals);
     tcase_add_test(t, large_headers);
     tcase_add_test(t, bounded_trees);
+    tcase_add_test(t, largest_trees);
     tcase_add_test(t, places_of_a_mapping);
     tcase_add_test(t, trees_without_memory);
     tcase_add_test(t, trees_of_texts);

@@ -200,7 +200,7 @@ def main():
                 by = next((t for t in tests if bound(tester, t) and tester.fails(t, bound(tester, t))), None)
                 with lock:
                     (caught if by else missed).append("src/%s:%d: %s" % (f, n + 1, lines[n].strip()))
-                    print("%3d %-24s line %-4d %-70s %s" % (len(caught) + len(missed), f, n + 1, lines[n].strip()[:70], "found by " + by if by else "NOT FOUND"),
+                    print("%3d %-24s line %-4d %s %s" % (len(caught) + len(missed), f, n + 1, lines[n].strip(), "found by " + by if by else "NOT FOUND"),
                           flush=True)
 
         workers = [threading.Thread(target=work, args=(first if k == 0 else Tester(top, compile_line, links, k),)) for k in range(o.jobs)]

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "support/tiny_trainer.h"
@@ -67,14 +68,15 @@ static cm_status load(const place *at)
     return status;
 }
 
+/* The caller's bytes: a shim that fails the library's calls does not see these. */
 static unsigned char *whole_file(const char *path, size_t *size)
 {
-    struct stat st;
-    const int fd = open(path, O_RDONLY);
-    unsigned char *bytes = fd >= 0 && fstat(fd, &st) == 0 ? malloc((size_t)st.st_size + 1) : NULL;
-    *size = bytes ? (size_t)st.st_size : 0;
-    if (bytes && read(fd, bytes, *size) != (ssize_t)*size) *size = 0;
-    if (fd >= 0) (void)close(fd);
+    const int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY);
+    const long end = fd >= 0 ? syscall(SYS_lseek, fd, 0, SEEK_END) : -1;
+    unsigned char *bytes = end >= 0 ? malloc((size_t)end + 1) : NULL;
+    *size = bytes ? (size_t)end : 0;
+    if (bytes && (syscall(SYS_lseek, fd, 0, SEEK_SET) != 0 || syscall(SYS_read, fd, bytes, *size) != end)) *size = 0;
+    if (fd >= 0) (void)syscall(SYS_close, fd);
     return bytes;
 }
 
