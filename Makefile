@@ -104,10 +104,10 @@ DIFFUSION_C := condition schedule weighting precond classes defaults model model
 DATA_C    := source names listing folder tar idx cifar zipset npzset resize fit noise_level class_order labels label_json label_folders colours dataset check tar_write pack headings loader augment
 TRAIN_C   := class_names averages distance perceptual_distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
              objective_ict objective_ect objective_continuous objective_scm objective_meanflow objective_soflow objective_cmt objective_tcm truncated weight_net axis \
-             option_rows settings settings_json settings_check presets peers share gradient_sum together learner learner_slice learner_peers learner_weights trainer trainer_step trainer_data \
+             option_rows settings settings_json settings_check presets peers share gradient_sum together split learner learner_slice learner_peers learner_weights trainer trainer_step trainer_data \
              state_parts state_save state_resume state_compare phema reconstruct
 METRICS_C := tiles weights_hash features features_file lpips samples statistics statistics_file frechet inception_score pairs neighbours kernel_distance subsets search
-RUN_C     := text memory files pages metric best options config inputs estimate result run
+RUN_C     := text memory files pages metric best options config inputs estimate result ranks run
 API_C     := base layout choices model denoise likelihood checkpoint sampler edit image image_coding dataset group trainer train_options run metrics
 PROGRAMS  := cm-sample cm-edit cm-info cm-convert cm-train cm-eval cm-data
 

@@ -9,6 +9,7 @@
 #include "support/ranks.h"
 #include "support/trainers.h"
 #include "train/share.h"
+#include "train/split.h"
 #include "train/together.h"
 #include "train/trainer.h"
 
@@ -72,6 +73,8 @@ typedef struct {
     cm_status status[MOST_RANKS];
     char text[MOST_RANKS][600];
     double loss[MOST_RANKS][STEPS];
+    int draws; /* at the end every rank makes a model of the last average */
+    cm_model *average[MOST_RANKS];
 } scene;
 
 static cm_train_settings shared_settings(const char *objective, int32_t shards)
@@ -123,6 +126,8 @@ static void play(void *user, const cm_group *group)
     if (status == CM_OK && s->resume) status = cm_trainer_resume(s->trainer[rank], s->resume, NULL, CM_RESUME_SAME);
     if (status == CM_OK) status = take_steps(s, s->trainer[rank], rank);
     if (status == CM_OK && s->save) status = cm_trainer_save(s->trainer[rank], s->save, 2);
+    if (status == CM_OK && s->draws)
+        status = cm_trainer_model(s->trainer[rank], CM_WEIGHTS_EMA, 1, &s->average[rank]);
     s->status[rank] = status;
     (void)snprintf(s->text[rank], sizeof s->text[rank], "%s", status == CM_OK ? "" : cm_last_message());
 }
@@ -151,7 +156,7 @@ static void set_stage(scene *s, const char *objective, int32_t shards)
 
 static void clear(scene *s)
 {
-    for (int i = 0; i < MOST_RANKS; i++) cm_trainer_free(s->trainer[i]);
+    for (int i = 0; i < MOST_RANKS; i++) cm_trainer_free(s->trainer[i]), cm_model_free(s->average[i]);
 }
 
 static void all_well(const scene *s, int32_t size)
@@ -258,6 +263,127 @@ START_TEST(resume_with_other_numbers)
 }
 END_TEST
 
+/* --- moments and averages that are split -------------------------------------------------------- */
+
+/* What this rank has of them is a part of what one process has, and the rest is equal. */
+static int same_parts(const cm_trainer *whole, const cm_trainer *part)
+{
+    const size_t begin = part->held_begin, bytes = (part->held_end - begin) * sizeof(float);
+    const size_t all = whole->learner->floats * sizeof(float);
+    int same = memcmp(whole->learner->online.values, part->learner->online.values, all) == 0;
+    if (whole->learner->target.values)
+        same &= memcmp(whole->learner->target.values, part->learner->target.values, all) == 0;
+    same &= memcmp(whole->m + begin, part->m, bytes) == 0 && memcmp(whole->v + begin, part->v, bytes) == 0;
+    for (int i = 0; i < whole->o.ema.count; i++) same &= memcmp(whole->ema[i] + begin, part->ema[i], bytes) == 0;
+    return same && same_weighing(whole, part);
+}
+
+static void split(scene *s, const char *objective, int64_t until)
+{
+    set_stage(s, objective, 4);
+    for (int i = 0; i < MOST_RANKS; i++) s->settings[i].split_state = 1;
+    s->until = until;
+}
+
+static int is_there(const char *run, const char *name)
+{
+    struct stat info;
+    char path[300];
+    (void)snprintf(path, sizeof path, "%s/checkpoints/step-000000002/%s", run, name);
+    return stat(path, &info) == 0;
+}
+
+static void same_average(const scene *a, const scene *b, int32_t rank, size_t floats)
+{
+    float *of_a = calloc(2 * floats, sizeof *of_a), *of_b = of_a + floats;
+    OK(cmi_model_values(a->average[0], of_a));
+    OK(cmi_model_values(b->average[rank], of_b));
+    ck_assert_mem_eq(of_a, of_b, floats * sizeof *of_a);
+    free(of_a);
+}
+
+/* The bytes of a run that is not split; its checkpoint has a file of each rank, and any number of ranks goes on from
+ * it, split or not. */
+START_TEST(split_state_changes_no_bits)
+{
+    static const char *const objectives[] = {"cd", "pd", "sct"};
+    static const int32_t sizes[] = {4, -2, 0, 2};
+    static scene whole, part;
+    char run[160];
+    (void)snprintf(run, sizeof run, "%s/run", dir);
+    set_stage(&whole, objectives[_i], 4);
+    whole.draws = 1;
+    perform(&whole, 0);
+    all_well(&whole, 0);
+    split(&part, objectives[_i], 2);
+    part.save = run;
+    perform(&part, 2);
+    all_well(&part, 2);
+    ck_assert_uint_lt(part.trainer[0]->held_end, whole.trainer[0]->learner->floats);
+    ck_assert_uint_eq(part.trainer[0]->held_end, part.trainer[1]->held_begin);
+    clear(&part);
+    ck_assert(is_there(run, "part-0000-of-0002.safetensors") && is_there(run, "part-0001-of-0002.safetensors"));
+    ck_assert(!is_there(run, "optimizer.safetensors") && !is_there(run, "ema-0.9.safetensors"));
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const int32_t size = abs(sizes[i]);
+        if (sizes[i] < 0) set_stage(&part, objectives[_i], 4);
+        else split(&part, objectives[_i], STEPS);
+        part.resume = run, part.draws = 1;
+        perform(&part, size);
+        all_well(&part, size);
+        for (int32_t k = 0; k < (size ? size : 1); k++) {
+            ck_assert_msg(same_parts(whole.trainer[0], part.trainer[k]), "rank %d of %d", k, size);
+            same_average(&whole, &part, k, whole.trainer[0]->learner->floats);
+        }
+        clear(&part);
+    }
+    clear(&whole);
+}
+END_TEST
+
+/* A file of a rank that is missing is damage, and told by name on every rank. */
+START_TEST(a_part_that_is_missing)
+{
+    static scene s;
+    char run[160], path[300];
+    (void)snprintf(run, sizeof run, "%s/run", dir);
+    (void)snprintf(path, sizeof path, "%s/checkpoints/step-000000002/part-0001-of-0002.safetensors", run);
+    split(&s, "edm", 2);
+    s.save = run;
+    perform(&s, 2);
+    all_well(&s, 2);
+    clear(&s);
+    ck_assert_int_eq(remove(path), 0);
+    for (int32_t size = 0; size <= 2; size += 2) {
+        split(&s, "edm", STEPS);
+        s.resume = run;
+        perform(&s, size);
+        ck_assert_int_eq(s.status[0], CM_ERR_FORMAT);
+        ck_assert_msg(strstr(s.text[0], "part-0001-of-0002.safetensors: is missing") != NULL, "%s", s.text[0]);
+        if (size) ck_assert_int_eq(s.status[1], CM_ERR_PEER);
+        if (size) ck_assert_msg(strstr(s.text[1], "is missing") != NULL, "%s", s.text[1]);
+        clear(&s);
+    }
+}
+END_TEST
+
+START_TEST(parts_of_a_block)
+{
+    size_t begin, end, at = 0;
+    for (size_t count = 1; count <= 5; count++, at = 0) {
+        for (size_t rank = 0; rank < count; rank++) {
+            cmi_split_part(1000, rank, count, &begin, &end);
+            ck_assert_uint_eq(begin, at);
+            ck_assert_uint_gt(end, begin);
+            at = end;
+        }
+        ck_assert_uint_eq(at, 1000);
+    }
+    cmi_split_part(20, 3, 4, &begin, &end);
+    ck_assert_uint_eq(begin, end);
+}
+END_TEST
+
 /* --- faults --------------------------------------------------------------------------------- */
 
 /* Every rank fails, and the message of each has the words. */
@@ -347,9 +473,11 @@ START_TEST(wrong_tables)
     FAILS(cm_trainer_create(&inputs, &all, &t), CM_ERR_PEER, "missing: 1");
     ranks_close(&r);
     inputs.group = NULL;
-    o.compare_every = 5;
-    const cm_train_options compares = {NULL, o};
-    FAILS(cm_trainer_create(&inputs, &compares, &t), CM_ERR_ARGUMENT, "compare_every has no effect");
+    /* What only several processes have a use for is taken, so that one can continue their run. */
+    o.compare_every = 5, o.split_state = 1;
+    const cm_train_options shared = {NULL, o};
+    OK(cm_trainer_create(&inputs, &shared, &t));
+    cm_trainer_free(t);
     cm_model_free(inputs.model);
 }
 END_TEST
@@ -367,6 +495,13 @@ Suite *make_suite(void)
     tcase_add_loop_test(c, micro_shards_fix_the_bits, 0, OBJECTIVES);
     tcase_add_loop_test(c, ranks_agree_and_are_close_to_one, 0, 2);
     tcase_add_test(c, resume_with_other_numbers);
+    suite_add_tcase(s, c);
+    c = tcase_create("split");
+    tcase_set_timeout(c, 300);
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_test(c, parts_of_a_block);
+    tcase_add_loop_test(c, split_state_changes_no_bits, 0, 3);
+    tcase_add_test(c, a_part_that_is_missing);
     suite_add_tcase(s, c);
     c = tcase_create("faults");
     tcase_set_timeout(c, 300);

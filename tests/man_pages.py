@@ -78,10 +78,12 @@ def library_faults(man, write):
     faults += ["%s: there is no %s" % (path, name) for name in sorted(set(re.findall(r"\bcm_\w*[a-z]\b", head + tail)) - known)]
     path = os.path.join(man, "consistency-checkpoint.5")
     text = read(path)
-    parts = {"state.json"} | {n.replace("%s", "NAME") for n in re.findall(r'"([\w%-]+\.safetensors)"', read("src", "train", "state_parts.c"))}
+    sources = read("src", "train", "state_parts.c") + read("src", "train", "split.c")
+    names = re.findall(r'"([\w%-]+\.safetensors)"', sources)
+    parts = {"state.json"} | {n.replace("%s", "NAME").replace("part-%04zu-of-%04zu", "part-RRRR-of-NNNN") for n in names}
     told = set(re.findall(r"^\.It Pa (\S+)$", text.split('.\\" parts')[1].split('.\\" end of')[0], re.M))
     if parts != told:
-        faults.append("%s: the parts of a checkpoint are %s, state_parts.c has %s" % (path, sorted(told), sorted(parts)))
+        faults.append("%s: the parts of a checkpoint are %s, state_parts.c and split.c have %s" % (path, sorted(told), sorted(parts)))
     networks = set(re.findall(r"consistency\.network` \| `\{\"type\": (.*?), \.\.\.", read("docs", "model-file.md"))[0].replace('"', "").split(" \\| "))
     told = set(re.findall(r"^\.Cm (\w+)", text.split('.\\" networks')[1].split('.\\" end of')[0], re.M))
     if networks != told:

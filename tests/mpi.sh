@@ -41,6 +41,13 @@ $t --steps 12 --resume --out $dir/part >$dir/out 2>&1 || fail "a run that is fin
 [ "$(cat $dir/part/checkpoints/LATEST)" = step-000000012 ] || fail "a run of two parts ends at $(cat $dir/part/checkpoints/LATEST)"
 same $(last $dir/one) $(last $dir/part) && done=$((done + 1)) || fail "a run of two parts writes other bytes than one"
 
+# Moments and averages split among the ranks: the same weights and pages of their average, files of each rank, and one process that goes on from them.
+timeout 120 $run -n 4 $t --set split_state=1 --steps 7 --out $dir/split >$dir/out 2>&1 || fail "a run that is split"
+[ -f $(last $dir/split)/part-0003-of-0004.safetensors ] && [ ! -f $(last $dir/split)/optimizer.safetensors ] || fail "a run that is split has no files of its ranks"
+timeout 120 $run -n 2 $t --steps 9 --resume --allow-changes --out $dir/split >$dir/out 2>&1 || fail "two ranks go on from the files of four"
+$t --steps 12 --resume --allow-changes --set split_state=0 --out $dir/split >$dir/out 2>&1 || fail "one process goes on from the files of two"
+same $(last $dir/one) $(last $dir/split) && cmp $dir/one/model.safetensors $dir/split/model.safetensors && done=$((done + 1)) || fail "a run that was split writes other bytes than one"
+
 # Without a launcher.
 $t --steps 2 --mpi --out $dir/alone >$dir/out 2>&1 || fail "--mpi without mpirun"
 grep -q "one process: it was not started by mpirun or srun" $dir/out || fail "--mpi without mpirun does not say so"
@@ -80,7 +87,7 @@ END
 refused "rank 1 of 2 has other options than rank 0: library was" "$t --steps 4 --out $dir/x4" "env LD_LIBRARY_PATH=$dir/newer $t --steps 4 --out $dir/x4"
 
 # Every objective: with micro_shards the bytes of one process; without, and by plain descent, its weights but for the rounding of sums in another order, which is held
-# in the largest weight (the long suite takes 20 steps of all).
+# within a rounding of the largest weight, 2^-23 (the long suite takes 20 steps of all).
 objectives="cd sct" steps=4
 [ $rounds = 0 ] || { objectives="" steps=20; }
 $build/tests/mpi_steps none $steps 4 $objectives > $dir/steps1 2>$dir/out && $build/tests/mpi_steps none $steps $dir/weights1 $objectives > $dir/names 2>$dir/out || fail "steps of one process"
@@ -98,7 +105,7 @@ for line in open(sys.argv[1]):
     at += int(n)
     far = max(abs(p - q) for p, q in zip(x, y)) / max(map(abs, x))
     print(name, far)
-    assert far < 4e-9, (name, far)
+    assert far < 1.2e-7, (name, far)
 assert at == len(a) == len(b) > 0
 END
     [ $rounds = 0 ] || cat $dir/out

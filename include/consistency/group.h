@@ -20,6 +20,12 @@
  * Files.  cm_trainer_save writes on rank 0 and does nothing elsewhere.  cm_trainer_resume reads on rank 0 and sends
  * what it has read.
  *
+ * Memory.  With the option split_state a rank holds 1/size of the optimizer's moments and of the averages instead of
+ * all.  The bits are the same.  cm_trainer_save, and cm_trainer_model of an average, are then calls of all ranks:
+ * each writes its part to a file of its own, which the others have to be able to see, and rank 0 what is left.  Any
+ * number of ranks reads such a checkpoint, with the option or without.  After a failure such a trainer cannot be
+ * saved.
+ *
  * Failure.  Where a call fails on one rank, the running call of every rank fails: on the others with CM_ERR_PEER, or
  * with CM_ERR_CANCELLED where that one was cancelled.  The trainers are then all as after the same last whole step;
  * they can be saved and read, and their next step is CM_ERR_STATE.

@@ -246,7 +246,9 @@ enum { CM_MAX_EMAS = 8 };
  *                                     pairs, so that the bits are the same for every number of processes of
  *                                     which this is a multiple by a power of two; auto: one a process.
  *   compare_every     100             0 up.  Steps between comparisons of what the processes of a group hold,
- *                                     by its hash; 0: none.
+ *                                     by its hash; 0, or alone: none.
+ *   split_state       0               0 or 1.  1: each process of a group holds its part of moments and
+ *                                     averages, and writes it to checkpoints; alone: all.
  *   seed              0               0 up.  Seed of noise, levels, flips, dropout and of fresh weights.
  *   steps             10000           1 up.  Steps of the whole run, where schedules end.
  *   optimizer         adam            of optimizers.  The rule by which gradients change weights.
@@ -588,7 +590,8 @@ typedef enum cm_weights_of {
 } cm_weights_of;
 /* A snapshot that samplers can use: a model that later steps do not change.  weights: cm_weights_of; index: of an
  * average, else 0.  *out is the caller's to free.  STATE: the objective has no target network, or the trainer is at
- * work.  ARGUMENT: no such average.  MEMORY. */
+ * work.  ARGUMENT: no such average.  MEMORY.  With the option split_state a call for an average is one of all ranks
+ * of the group (group.h), and every one gets the model. */
 CM_API cm_status cm_trainer_model(cm_trainer *trainer, int32_t weights, int32_t index, cm_model **out);
 
 /* The average that cm_average_reconstruct makes. */

@@ -11,7 +11,7 @@
 #include "tensor/finite.h"
 #include "tensor/images.h"
 #include "train/reconstruct.h"
-#include "train/trainer.h"
+#include "train/split.h"
 
 void cm_train_inputs_init(cm_train_inputs *inputs, size_t struct_size)
 {
@@ -148,8 +148,9 @@ cm_status cm_trainer_run(cm_trainer *t, cm_dataset *dataset, int64_t until, cm_t
     CM_TRY(cmi_context_check_process(t->context));
     if (until < 1) CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_run: until is %lld, expected 1 or more", (long long)until);
     CM_TRY(cmi_call_begin(&t->call, "trainer"));
+    t->agreed = 0;
     cm_status status = cmi_trainer_loop(t, dataset, until, progress, user);
-    if (status != CM_OK) cmi_peers_give_up(&t->peers, status);
+    if (status != CM_OK && !(status == CM_ERR_CANCELLED && t->agreed)) cmi_peers_give_up(&t->peers, status);
     (void)cmi_call_end(&t->call);
     return status;
 }
@@ -159,16 +160,28 @@ void cm_trainer_cancel(cm_trainer *trainer)
     if (trainer) cmi_call_ask(&trainer->call);
 }
 
+static cm_status gather_average(cm_trainer *t, const float *held, float **out)
+{
+    float *whole = cmi_malloc(t->context, t->learner->floats, sizeof *whole);
+    cm_status status = whole ? cmi_split_gather(t, held, whole, "an average of the weights") : CM_ERR_MEMORY;
+    if (status == CM_OK) *out = whole;
+    else cmi_peers_give_up(&t->peers, status), cmi_free(t->context, whole);
+    return status;
+}
+
 static cm_status snapshot(cm_trainer *t, int32_t weights, int32_t index, cm_model **out)
 {
     const float *block = cmi_trainer_block(t, weights, index);
+    float *whole = NULL;
     if (!block && weights == CM_WEIGHTS_EMA)
         CM_FAIL(CM_ERR_ARGUMENT, "cm_trainer_model: average %d of %d", index, t->o.ema.count);
     if (!block) CM_FAIL(CM_ERR_STATE, "cm_trainer_model: this objective has no target network of its own");
+    if (weights == CM_WEIGHTS_EMA && cmi_split(t)) CM_TRY(gather_average(t, block, &whole));
     json_t *config = cmi_trainer_config(t, weights == CM_WEIGHTS_EMA ? index : -1);
-    if (!config) CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
-    cm_status status = cmi_model_make(t->context, config, 0, block, out);
+    cm_status status = config ? cmi_model_make(t->context, config, 0, whole ? whole : block, out)
+                              : cmi_fail(CM_ERR_MEMORY, "out of memory: configuration");
     json_decref(config);
+    cmi_free(t->context, whole);
     return status;
 }
 

@@ -7,6 +7,7 @@
 #include "diffusion/model.h"
 #include "io/directory.h"
 #include "run/files.h"
+#include "run/ranks.h"
 
 static const char result_name[] = "model.safetensors", best_name[] = "best.safetensors";
 enum { NAME = 256 };
@@ -33,7 +34,7 @@ static cm_status save(const cm_run *r, const char *path)
     cm_model *model;
     cm_save_options options = CM_SAVE_OPTIONS_INIT;
     options.overwrite = CM_OVERWRITE_YES;
-    CM_TRY(cm_trainer_model(r->trainer, r->options->n.averages ? CM_WEIGHTS_EMA : CM_WEIGHTS_ONLINE, 0, &model));
+    CM_TRY(cmi_run_snapshot(r, &model));
     cm_status status = cm_model_save(model, path, &options);
     cmi_model_release(model);
     return status;

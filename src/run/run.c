@@ -9,6 +9,7 @@
 #include "diffusion/model.h"
 #include "io/directory.h"
 #include "run/files.h"
+#include "run/ranks.h"
 #include "run/result.h"
 #include "train/objective.h"
 #include "train/trainer.h"
@@ -41,7 +42,7 @@ void cmi_run_ask(cm_run *r, int with_checkpoint)
         if (!(state & RUNNING)) return;
     while (!atomic_compare_exchange_weak(&r->state, &state, state | (with_checkpoint ? STOP : CANCEL)));
     cm_trainer *trainer = r->trainer;
-    if (trainer) cm_trainer_cancel(trainer);
+    if (trainer && !(with_checkpoint && cmi_run_is_split(r))) cm_trainer_cancel(trainer);
 }
 
 static int asked(cm_run *r)
@@ -264,6 +265,7 @@ static void add_to_log(cm_run *r)
 static cm_status save(cm_run *r)
 {
     char path[PATH];
+    if (!follows(r->options)) CM_TRY(cmi_run_call_ranks(r, CM_RANKS_SAVE));
     CM_TRY(cm_trainer_save(r->trainer, r->directory, r->pace.keep));
     if (follows(r->options)) return CM_OK;
     r->saved_step = r->last.step;
@@ -271,12 +273,6 @@ static cm_status save(cm_run *r)
     (void)snprintf(path, sizeof path, "%.4000s/checkpoints/step-%09lld", r->directory, (long long)r->last.step);
     tell(r, CM_RUN_CHECKPOINT, path);
     return CM_OK;
-}
-
-/* The first average, or the weights themselves. */
-static cm_status snapshot(const cm_run *r, cm_model **out)
-{
-    return cm_trainer_model(r->trainer, r->options->n.averages ? CM_WEIGHTS_EMA : CM_WEIGHTS_ONLINE, 0, out);
 }
 
 /* Seconds of a network evaluation of one image, by the last step. */
@@ -295,7 +291,7 @@ static cm_status sample(cm_run *r)
     const int32_t rows = cmi_pages_rows(&r->pages, &form, cmi_run_seconds() - r->began, evaluation_seconds(r));
     if (!rows) return CM_OK;
     (void)snprintf(path, sizeof path, "%.4000s/samples/step-%09lld.png", r->directory, (long long)r->last.step);
-    CM_TRY(snapshot(r, &model));
+    CM_TRY(cmi_run_snapshot(r, &model));
     cm_status status = cmi_pages_draw(&r->pages, model, rows, stop_work, r, path);
     cmi_model_release(model);
     if (status == CM_ERR_CANCELLED && asked(r)) return CM_OK;
@@ -339,7 +335,7 @@ static cm_status evaluate(cm_run *r)
     int is_best = 0;
     if (!cmi_metric_fits(r->metric, r->pace.metric_share, cmi_run_seconds() - r->began, evaluation_seconds(r)))
         return CM_OK;
-    CM_TRY(snapshot(r, &model));
+    CM_TRY(cmi_run_snapshot(r, &model));
     cm_status status = cmi_metric_of(r->metric, model, stop_work, r, &distance);
     if (status == CM_OK) status = note(r, model, distance, &is_best);
     cmi_model_release(model);
@@ -362,6 +358,16 @@ static int is_due(const cm_run *r, int64_t every)
     return every && (r->last.step % every == 0 || r->last.step == r->options->n.steps);
 }
 
+/* Of all ranks of a run that is split, after a step: what is due is done, and all stop where one is to. */
+static cm_status meet(cm_run *r)
+{
+    int all;
+    CM_TRY(cmi_run_attend(r));
+    CM_TRY(cmi_run_agree(r, asked(r), &all));
+    if (all) cmi_run_ask(r, 1);
+    return CM_OK;
+}
+
 /* A stop that was asked for comes before everything else that is due. */
 static int32_t after_step(void *user, const cm_train_report *report)
 {
@@ -369,13 +375,15 @@ static int32_t after_step(void *user, const cm_train_report *report)
     r->last = *report;
     if (follows(r->options)) {
         tell(r, CM_RUN_STEP, NULL);
-        return asked(r);
+        fail(r, meet(r));
+        return asked(r) || r->failed != CM_OK;
     }
     if (is_due(r, r->pace.log)) add_to_log(r);
     if (r->failed == CM_OK) tell(r, CM_RUN_STEP, NULL);
     if (r->failed == CM_OK && !asked(r) && is_due(r, r->pace.metric)) fail(r, evaluate(r));
     if (r->failed == CM_OK && !asked(r) && is_due(r, r->pace.sample)) fail(r, sample(r));
     if (r->failed == CM_OK && !asked(r) && checkpoint_is_due(r)) fail(r, save(r));
+    fail(r, meet(r));
     return asked(r) || r->failed != CM_OK;
 }
 
@@ -394,10 +402,12 @@ static cm_status finish(cm_run *r, cm_status status)
     }
     if (status != CM_OK && status != CM_ERR_CANCELLED) return status;
     const int stepped = r->last.step > r->first_step || !r->options->resume;
-    const int cancelled = (atomic_load(&r->state) & CANCEL) != 0;
-    if (stepped && !cancelled && r->saved_step != r->last.step) CM_TRY(save(r));
+    const int cancelled = (atomic_load(&r->state) & CANCEL) != 0 || cmi_run_is_parted(r);
+    const int saves = stepped && !cancelled && r->saved_step != r->last.step;
+    if (saves && !(follows(r->options) && cmi_run_is_split(r))) CM_TRY(save(r));
     const int ends = status == CM_OK && r->last.step >= r->options->n.steps;
     if (ends && !follows(r->options)) CM_TRY(cmi_result_write(r));
+    if (!cancelled) CM_TRY(cmi_run_attend(r));
     if (status == CM_ERR_CANCELLED) CM_FAIL(status, "the run was stopped after step %lld", (long long)r->last.step);
     return CM_OK;
 }
@@ -415,11 +425,13 @@ cm_status cmi_run_loop(cm_run *r, int64_t until)
     if (r->metric) cmi_metric_clock(r->metric);
     int written = 1;
     if (r->last.step >= r->options->n.steps && !follows(r->options)) CM_TRY(cmi_result_look(r, &written));
-    if (!written) return cmi_result_write(r); /* killed before it */
+    if (!written) fail(r, cmi_result_write(r)); /* killed before it */
+    else if (r->last.step < until && !asked(r) && r->evaluated < r->last.step && r->last.step &&
+             is_due(r, r->pace.metric))
+        fail(r, evaluate(r)); /* stopped in it */
+    fail(r, meet(r));
+    if (r->failed != CM_OK) return finish(r, CM_ERR_CANCELLED);
     if (r->last.step >= until) return CM_OK;
     if (asked(r)) return finish(r, CM_ERR_CANCELLED);
-    if (r->evaluated < r->last.step && r->last.step && is_due(r, r->pace.metric))
-        fail(r, evaluate(r)); /* stopped in it */
-    if (asked(r) || r->failed != CM_OK) return finish(r, CM_ERR_CANCELLED);
     return finish(r, cm_trainer_run(r->trainer, r->options->dataset, until, after_step, r));
 }

@@ -142,7 +142,10 @@ static const cm_option_row rows[] = {
         "Parts of a step's micro-batches whose gradients are added by pairs, so that the bits are the same for every "
         "number of processes of which this is a multiple by a power of two; auto: one a process."),
     STEPS(compare_every, 0, 100, SHARED,
-          "Steps between comparisons of what the processes of a group hold, by its hash; 0: none."),
+          "Steps between comparisons of what the processes of a group hold, by its hash; 0, or alone: none."),
+    FLAG(split_state, 0, SHARED,
+         "1: each process of a group holds its part of moments and averages, and writes it to checkpoints; alone: "
+         "all."),
     ROW(seed, CM_OPTION_INTEGER, CM_STORE_UINT64, 0, 18446744073709551615.0, 0, NULL, SHARED | COURSE,
         "Seed of noise, levels, flips, dropout and of fresh weights."),
     STEPS(steps, 1, 10000, SHARED | COURSE, "Steps of the whole run, where schedules end."),

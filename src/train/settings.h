@@ -13,7 +13,7 @@ enum { CM_DEBUG_SIZE = 64, CM_PATH_SIZE = 1024, CM_STEP_SHARES = 7 };
 
 /* A member an option; what each is, its range and default stand in option_rows.c. */
 typedef struct cm_train_settings {
-    int32_t objective, threads, batch, microbatch, sum_microbatches, recompute, micro_shards;
+    int32_t objective, threads, batch, microbatch, sum_microbatches, recompute, micro_shards, split_state;
     int64_t compare_every;
     uint64_t seed;
     int64_t steps;

@@ -7,8 +7,10 @@
  *   older ones                       removed only then
  *
  * model, ema-* and target are native model files; optimizer holds the moments;
- * teacher is there where it changes, weight-net where the loss has an adaptive weight.  No file holds a time, a path
- * or a host. */
+ * teacher is there where it changes, weight-net where the loss has an adaptive weight.  Where moments and averages
+ * are split among ranks a file of each rank takes the place of optimizer and ema-* (split.h), state.json says of how
+ * many
+ * ("parts"), and rank 0 does the rest.  No file holds a time, a path or a host. */
 #ifndef CM_TRAIN_STATE_H
 #define CM_TRAIN_STATE_H
 
@@ -28,6 +30,7 @@ typedef struct cm_state_part {
     float *block, *second; /* second: the other moments */
     int is_model;          /* 1, of average i 2 + i; 0: it holds moments */
     int is_weighing;       /* the adaptive weight with its moments; no blocks */
+    int is_split;          /* the ranks have a part of its blocks each (split.h) */
 } cm_state_part;
 
 /* state_parts.c: which files there are; returns how many. */
@@ -35,6 +38,8 @@ int cmi_state_parts(cm_trainer *t, cm_state_part *parts);
 /* Writes or reads the file `path` through its tensors, whose data are the part's blocks. */
 typedef cm_status (*cm_state_use)(cm_trainer *t, const char *path, const cm_tensor *tensors, size_t n, int is_model);
 cm_status cmi_state_tensors(cm_trainer *t, const cm_state_part *part, cm_state_use use, const char *path);
+/* A tensor of n values, for a file of its own. */
+cm_tensor cmi_state_vector(const char *name, float *values, size_t n);
 /* The size of a file and its XXH3 hash in hexadecimal digits. */
 cm_status cmi_state_hash(cm_context *context, const char *path, size_t *size, char text[33]);
 /* The hash of state.json's members but for that hash; MEMORY. */

@@ -6,24 +6,25 @@
 #include <xxhash.h>
 
 #include "base/json.h"
-#include "train/state.h"
+#include "train/split.h"
 
 int cmi_state_parts(cm_trainer *t, cm_state_part *parts)
 {
+    const int split = cmi_split(t);
     int n = 0;
-    parts[n++] = (cm_state_part){"model.safetensors", t->learner->online.values, NULL, 1, 0};
+    parts[n++] = (cm_state_part){"model.safetensors", t->learner->online.values, NULL, 1, 0, 0};
     for (int i = 0; i < t->o.ema.count; i++) {
         char average[48];
         cmi_average_label(&t->o.ema.rates[i], average, sizeof average);
-        parts[n] = (cm_state_part){"", t->ema[i], NULL, 2 + i, 0};
+        parts[n] = (cm_state_part){"", t->ema[i], NULL, 2 + i, 0, split};
         (void)snprintf(parts[n++].name, sizeof parts[0].name, "ema-%s.safetensors", average);
     }
     if (t->learner->target.values)
-        parts[n++] = (cm_state_part){"target.safetensors", t->learner->target.values, NULL, 1, 0};
+        parts[n++] = (cm_state_part){"target.safetensors", t->learner->target.values, NULL, 1, 0, 0};
     if (t->learner->teacher_set.values)
-        parts[n++] = (cm_state_part){"teacher.safetensors", t->learner->teacher_set.values, NULL, 1, 0};
-    if (t->m) parts[n++] = (cm_state_part){"optimizer.safetensors", t->m, t->v, 0, 0};
-    if (t->learner->weighing.size) parts[n++] = (cm_state_part){"weight-net.safetensors", NULL, NULL, 0, 1};
+        parts[n++] = (cm_state_part){"teacher.safetensors", t->learner->teacher_set.values, NULL, 1, 0, 0};
+    if (t->m) parts[n++] = (cm_state_part){"optimizer.safetensors", t->m, t->v, 0, 0, split};
+    if (t->learner->weighing.size) parts[n++] = (cm_state_part){"weight-net.safetensors", NULL, NULL, 0, 1, 0};
     return n;
 }
 
@@ -64,25 +65,26 @@ static size_t describe(const cm_trainer *t, const float *block, const char *pref
     return n;
 }
 
-static cm_tensor vector(const char *name, float *values, int32_t n)
+cm_tensor cmi_state_vector(const char *name, float *values, size_t n)
 {
     cm_tensor tensor;
     memset(&tensor, 0, sizeof tensor);
     tensor.name = name;
     tensor.type = CM_TENSOR_F32;
     tensor.rank = 1;
-    tensor.shape[0] = n;
-    tensor.count = (size_t)n;
-    tensor.bytes = (size_t)n * sizeof *values;
+    tensor.shape[0] = (int64_t)n;
+    tensor.count = n;
+    tensor.bytes = n * sizeof *values;
     tensor.data = (unsigned char *)values;
     return tensor;
 }
 
 static cm_status use_weighing(cm_trainer *t, cm_state_use use, const char *path)
 {
-    const int32_t n = t->learner->weighing.size;
-    const cm_tensor tensors[] = {vector("values", t->learner->weighing.values, n),
-                                 vector("exp_avg", t->weighing_m, n), vector("exp_avg_sq", t->weighing_v, n)};
+    const size_t n = (size_t)t->learner->weighing.size;
+    const cm_tensor tensors[] = {cmi_state_vector("values", t->learner->weighing.values, n),
+                                 cmi_state_vector("exp_avg", t->weighing_m, n),
+                                 cmi_state_vector("exp_avg_sq", t->weighing_v, n)};
     return use(t, path, tensors, sizeof tensors / sizeof *tensors, 0);
 }
 

@@ -5,7 +5,7 @@
 
 #include "io/directory.h"
 #include "io/json_tree.h"
-#include "train/state.h"
+#include "train/split.h"
 #include "train/together.h"
 
 static cm_status read_part(cm_trainer *t, const char *path, const cm_tensor *tensors, size_t n, int is_model)
@@ -55,11 +55,8 @@ static cm_status read_state(cm_trainer *t, const char *path, json_t **out)
 static const struct {
     const char *key;
     int64_t most;
-} counts[] = {{"step", (int64_t)1 << 53},
-              {"images", (int64_t)1 << 53},
-              {"updates", (int64_t)1 << 53},
-              {"skipped", INT32_MAX},
-              {"last_scales", INT32_MAX}};
+} counts[] = {{"step", (int64_t)1 << 53}, {"images", (int64_t)1 << 53}, {"updates", (int64_t)1 << 53},
+              {"skipped", INT32_MAX},     {"last_scales", INT32_MAX},   {"parts", 9999}};
 
 static cm_status check_counts(const char *path, const json_t *state)
 {
@@ -176,15 +173,54 @@ static cm_status find_good(cm_trainer *t, const char *checkpoints, char *directo
     CM_FAIL(CM_ERR_STATE, "there is no checkpoint in %s", checkpoints);
 }
 
-static cm_status load_parts(cm_trainer *t, const char *directory)
+/* A checkpoint that is read. */
+typedef struct {
+    char directory[CM_STATE_PATH];
+    int64_t parts; /* its moments and averages are split into so many; 0: whole */
+} source;
+
+/* The blocks of a file, whole. */
+static cm_status load_part(cm_trainer *t, const source *from, const cm_state_part *part)
+{
+    char path[CM_STATE_PATH];
+    if (from->parts && (part->second || part->is_model > 1))
+        return cmi_split_read(t, from->directory, from->parts, part);
+    CM_TRY(cmi_state_path(path, from->directory, part->name));
+    return cmi_state_tensors(t, part, read_part, path);
+}
+
+/* Of those that are split it waits for the other ranks. */
+static cm_status load_parts(cm_trainer *t, const source *from)
 {
     cm_state_part parts[CM_STATE_FILES];
-    int n = cmi_state_parts(t, parts);
-    for (int i = 0; i < n; i++) {
-        char path[CM_STATE_PATH];
-        CM_TRY(cmi_state_path(path, directory, parts[i].name));
-        CM_TRY(cmi_state_tensors(t, &parts[i], read_part, path));
-    }
+    const int n = cmi_state_parts(t, parts);
+    for (int i = 0; i < n; i++)
+        if (!parts[i].is_split) CM_TRY(load_part(t, from, &parts[i]));
+    return CM_OK;
+}
+
+/* A file's blocks, which rank 0 reads whole, to the ranks that have a part each. */
+static cm_status load_and_spread(cm_trainer *t, const source *from, const cm_state_part *part)
+{
+    const size_t floats = t->learner->floats;
+    const int reads = t->peers.group.rank == 0;
+    cm_state_part whole = *part;
+    float *both = reads ? cmi_malloc(t->context, floats, (part->second ? 2 : 1) * sizeof *both) : NULL;
+    if (reads && !both) return CM_ERR_MEMORY;
+    whole.block = both;
+    whole.second = reads && part->second ? both + floats : NULL;
+    cm_status status = reads ? load_part(t, from, &whole) : CM_OK;
+    if (status == CM_OK) status = cmi_split_spread(t, part, whole.block, whole.second);
+    cmi_free(t->context, both);
+    return status;
+}
+
+static cm_status spread_parts(cm_trainer *t, const source *from)
+{
+    cm_state_part parts[CM_STATE_FILES];
+    const int n = cmi_state_parts(t, parts);
+    for (int i = 0; i < n; i++)
+        if (parts[i].is_split) CM_TRY(load_and_spread(t, from, &parts[i]));
     return CM_OK;
 }
 
@@ -193,19 +229,20 @@ static int64_t integer(const json_t *state, const char *key)
     return json_integer_value(json_object_get(state, key));
 }
 
-static cm_status resume(cm_trainer *t, const char *run, int32_t allow_changes)
+static cm_status resume(cm_trainer *t, const char *run, int32_t allow_changes, source *from)
 {
-    char checkpoints[CM_STATE_PATH], directory[CM_STATE_PATH];
+    char checkpoints[CM_STATE_PATH];
     json_t *state = NULL;
     CM_TRY(cmi_state_path(checkpoints, run, "checkpoints"));
     cm_path_kind kind;
     CM_TRY(cmi_path_look(checkpoints, &kind));
     if (kind != CM_PATH_DIRECTORY) CM_FAIL(CM_ERR_STATE, "there is no checkpoint in '%s'", run);
     CM_TRY(cmi_state_lock(t, run));
-    CM_TRY(find_good(t, checkpoints, directory, &state));
+    CM_TRY(find_good(t, checkpoints, from->directory, &state));
     cm_status status = cmi_trainer_compare_names(t, json_object_get(state, "config"), allow_changes);
     if (status == CM_OK) status = cmi_state_compare(t, state, allow_changes);
-    if (status == CM_OK) status = load_parts(t, directory);
+    from->parts = integer(state, "parts");
+    if (status == CM_OK) status = load_parts(t, from);
     if (status == CM_OK) {
         t->step = integer(state, "step");
         t->images = (uint64_t)integer(state, "images");
@@ -223,9 +260,11 @@ static cm_status resume(cm_trainer *t, const char *run, int32_t allow_changes)
 cm_status cmi_state_resume(cm_trainer *t, const char *run, int32_t allow_changes)
 {
     size_t held = t->locks.count;
+    source from = {"", 0};
     const int reads = cmi_peers_alone(&t->peers) || t->peers.group.rank == 0;
-    cm_status status = reads ? resume(t, run, allow_changes) : CM_OK;
+    cm_status status = reads ? resume(t, run, allow_changes, &from) : CM_OK;
     if (status == CM_OK) status = cmi_together_adopt(t);
+    if (status == CM_OK) status = spread_parts(t, &from);
     if (status != CM_OK) cmi_locks_release(&t->locks, held);
     return status;
 }

@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "io/directory.h"
 #include "io/json_tree.h"
-#include "train/state.h"
+#include "train/split.h"
 
 static cm_status write_part(cm_trainer *t, const char *path, const cm_tensor *tensors, size_t n, int is_model)
 {
@@ -25,7 +25,10 @@ static json_t *describe_state(cm_trainer *t, json_t *files)
                   cm_version(), "step", (json_int_t)t->step, "images", (json_int_t)t->images, "updates",
                   (json_int_t)t->updates, "skipped", t->skipped, "last_scales", t->last_scales, "files",
                   json_incref(files), "options", cmi_settings_json(&t->o, 1), "config", json_incref(t->config));
-    if (!t->dataset || json_object_set(state, "dataset", t->dataset) == 0) return state;
+    int failed = !state;
+    if (state && t->dataset) failed |= json_object_set(state, "dataset", t->dataset);
+    if (state && cmi_split(t)) failed |= json_object_set_new(state, "parts", json_integer(t->peers.group.size));
+    if (!failed) return state;
     json_decref(state);
     return NULL;
 }
@@ -63,6 +66,7 @@ static cm_status write_parts(cm_trainer *t, const char *directory, json_t *files
     for (int i = 0; i < n; i++) {
         char path[CM_STATE_PATH], hash[33];
         size_t size;
+        if (parts[i].is_split) continue;
         CM_TRY(cmi_state_path(path, directory, parts[i].name));
         CM_TRY(cmi_state_tensors(t, &parts[i], write_part, path));
         CM_TRY(cmi_state_hash(t->context, path, &size, hash));
@@ -77,6 +81,7 @@ static cm_status write_checkpoint(cm_trainer *t, const char *directory)
     json_t *files = json_object();
     if (!files) CM_FAIL(CM_ERR_MEMORY, "out of memory: state");
     cm_status status = cmi_directory_make(directory);
+    if (status == CM_OK) status = cmi_split_write(t, directory, files);
     if (status == CM_OK) status = write_parts(t, directory, files);
     if (status == CM_OK) status = write_state(t, directory, files);
     if (status == CM_OK) status = cmi_directory_sync(directory);
@@ -145,12 +150,22 @@ static cm_status save(cm_trainer *t, const char *run, int32_t keep)
     return status;
 }
 
+/* Of a rank that is not the first. */
+static cm_status follow(cm_trainer *t)
+{
+    CM_TRY(cmi_split_write(t, NULL, NULL));
+    return cmi_split_written(t);
+}
+
 /* A call that fails gives back the lock that it took. */
 cm_status cmi_state_save(cm_trainer *t, const char *run, int32_t keep)
 {
     size_t held = t->locks.count;
-    if (!cmi_peers_alone(&t->peers) && t->peers.group.rank) return CM_OK; /* rank 0 has it */
-    cm_status status = save(t, run, keep);
+    const int follows = !cmi_peers_alone(&t->peers) && t->peers.group.rank > 0;
+    if (follows && !cmi_split(t)) return CM_OK; /* rank 0 has it */
+    cm_status status = follows ? follow(t) : save(t, run, keep);
+    if (status == CM_OK && !follows) status = cmi_split_written(t);
     if (status != CM_OK) cmi_locks_release(&t->locks, held);
+    if (status != CM_OK && cmi_split(t)) cmi_peers_give_up(&t->peers, status);
     return status;
 }

@@ -9,7 +9,7 @@
 
 #include "base/json.h"
 #include "io/json_tree.h"
-#include "train/state.h"
+#include "train/split.h"
 
 /* --- descriptions ------------------------------------------------------------------ */
 
@@ -109,7 +109,7 @@ cm_status cmi_together_compare_data(cm_trainer *t)
 
 typedef cm_status (*use_block)(cm_trainer *t, void *user, void *bytes, size_t n);
 
-/* Everything that a checkpoint holds, block by block, in the same order on every rank. */
+/* Everything that a checkpoint holds and every rank has, block by block, in the same order on every rank. */
 static cm_status each_block(cm_trainer *t, use_block use, void *user)
 {
     cm_state_part parts[CM_STATE_FILES];
@@ -117,6 +117,7 @@ static cm_status each_block(cm_trainer *t, use_block use, void *user)
     const size_t bytes = l->floats * sizeof(float), few = (size_t)l->weighing.size * sizeof(float);
     const int n = cmi_state_parts(t, parts);
     for (int i = 0; i < n; i++) {
+        if (parts[i].is_split) continue;
         if (parts[i].block) CM_TRY(use(t, user, parts[i].block, bytes));
         if (parts[i].second) CM_TRY(use(t, user, parts[i].second, bytes));
     }

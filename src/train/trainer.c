@@ -9,6 +9,7 @@
 #include "diffusion/schedule.h"
 #include "io/directory.h"
 #include "train/option_rows.h"
+#include "train/split.h"
 #include "train/together.h"
 
 /* --- making -------------------------------------------------------------------- */
@@ -281,7 +282,8 @@ cm_status cmi_trainer_reserve_dense(cm_trainer *t, size_t n)
 
 static cm_status make_buffers(cm_trainer *t)
 {
-    size_t floats = t->learner->floats;
+    CM_TRY(cmi_split_find(t, t->learner->floats));
+    const size_t floats = t->held_end - t->held_begin;
     if (cmi_optimizer_at(t->o.optimizer)->has_moments) {
         t->m = cmi_calloc(t->context, floats, sizeof *t->m);
         t->v = cmi_calloc(t->context, floats, sizeof *t->v);
@@ -290,7 +292,7 @@ static cm_status make_buffers(cm_trainer *t)
     for (int i = 0; i < t->o.ema.count; i++) {
         t->ema[i] = cmi_malloc(t->context, floats, sizeof *t->ema[i]);
         if (!t->ema[i]) return CM_ERR_MEMORY;
-        memcpy(t->ema[i], t->learner->online.values, floats * sizeof *t->ema[i]);
+        memcpy(t->ema[i], t->learner->online.values + t->held_begin, floats * sizeof *t->ema[i]);
     }
     CM_TRY(cmi_trainer_reserve(t, cmi_trainer_batch(t)));
     if (!cmi_trainer_augments(t)) return CM_OK;
@@ -319,9 +321,6 @@ static cm_status check_levels(const cm_trainer *t)
 static cm_status find_share(cm_trainer *t)
 {
     const size_t rank = cmi_peers_alone(&t->peers) ? 0 : (size_t)t->peers.group.rank;
-    const double usual = cmi_option_row_find("compare_every")->usual;
-    if (cmi_peers_alone(&t->peers) && (double)t->o.compare_every != usual)
-        CM_FAIL(CM_ERR_ARGUMENT, "compare_every has no effect on a trainer that is alone");
     CM_TRY(cmi_share_of((size_t)t->o.micro_shards, rank, cmi_peers_count(&t->peers), &t->share));
     return cmi_share_check(&t->share, cmi_trainer_batch(t), slice_rule(t));
 }
@@ -406,9 +405,10 @@ cm_status cmi_trainer_open(const cm_train_inputs *inputs, const cm_train_setting
     return status;
 }
 
-/* learner: its bytes; floats: of a block of all parameters. */
-static uint64_t total_bytes(const cm_trainer *t, size_t learner, size_t floats)
+/* learner: its bytes. */
+static uint64_t total_bytes(const cm_trainer *t, size_t learner)
 {
+    const size_t floats = t->held_end - t->held_begin;
     size_t blocks = (size_t)t->o.ema.count + (cmi_optimizer_at(t->o.optimizer)->has_moments ? 2 : 0);
     size_t image = (size_t)t->model->channels * (size_t)t->model->height * (size_t)t->model->width;
     size_t augmented = cmi_trainer_augments(t) ? cmi_trainer_batch(t) * image : 0;
@@ -417,7 +417,7 @@ static uint64_t total_bytes(const cm_trainer *t, size_t learner, size_t floats)
 
 uint64_t cmi_trainer_size(const cm_trainer *t)
 {
-    return total_bytes(t, cmi_learner_bytes(t->learner), t->learner->floats);
+    return total_bytes(t, cmi_learner_bytes(t->learner));
 }
 
 cm_status cmi_trainer_plan(const cm_train_inputs *inputs, const cm_train_settings *options, uint64_t *bytes)
@@ -431,7 +431,8 @@ cm_status cmi_trainer_plan(const cm_train_inputs *inputs, const cm_train_setting
     cm_status status = learner_options(t, &learner);
     if (status == CM_OK)
         status = cmi_learner_estimate(t->model, &t->precond, t->teacher, &learner, &of_learner, &floats);
-    if (status == CM_OK) *bytes = total_bytes(t, of_learner, floats);
+    if (status == CM_OK) status = cmi_split_find(t, floats);
+    if (status == CM_OK) *bytes = total_bytes(t, of_learner);
     cmi_trainer_close(t);
     return status;
 }

@@ -25,7 +25,9 @@ struct cm_trainer {
     cm_perceptual_distance *distance; /* NULL: the distance is of no network */
     cm_learner *learner;
     size_t frozen_begin, frozen_end; /* floats that are no weights: Fourier frequencies */
-    float *m, *v, *ema[CM_MAX_EMAS];
+    float *m, *v,
+        *ema[CM_MAX_EMAS]; /* of the values held_begin .. held_end - 1 of a block: all, or a part (split.h) */
+    size_t held_begin, held_end;
     float weighing_m[CM_WEIGHT_NET_MOST], weighing_v[CM_WEIGHT_NET_MOST]; /* moments of learner->weighing */
     /* The state that a checkpoint holds besides the blocks: */
     _Atomic(int64_t) step; /* steps taken; read at any time                */
@@ -44,6 +46,7 @@ struct cm_trainer {
     float *dense; /* images that the caller holds in another layout or type */
     size_t dense_capacity;
     cm_peers peers; /* the other processes */
+    int agreed;     /* all of them stop after the step at hand, and none has to be told */
     cm_share share;
     cm_call call;
     cm_locks locks; /* of the directories it has saved to or resumed from */
@@ -85,7 +88,7 @@ cm_status cmi_trainer_take_names(cm_trainer *trainer, const cm_dataset *dataset)
  * of a set yet. */
 cm_status cmi_trainer_compare_names(const cm_trainer *trainer, const json_t *config, int32_t allow_changes);
 cm_status cmi_trainer_adopt_names(cm_trainer *trainer, const json_t *config);
-/* The block of a set of weights: online, an average or the target (NULL when there
+/* The block of a set of weights: online, an average (its values from held_begin on) or the target (NULL when there
  * is none). */
 float *cmi_trainer_block(cm_trainer *trainer, int32_t weights, int32_t index);
 /* The configuration of a snapshot, of average number `average` or (-1) of other weights; json_decref it.  NULL: out

@@ -8,6 +8,7 @@
 
 #include "base/parallel.h"
 #include "base/rng.h"
+#include "train/split.h"
 #include "train/together.h"
 
 /* Progressive distillation: when N changes, the student becomes the teacher and the
@@ -19,8 +20,8 @@ static cm_status change_stage(cm_trainer *t, int32_t scales)
         memcpy(l->teacher_set.values, l->online.values, l->floats * sizeof *l->teacher_set.values);
         CM_TRY(cmi_learner_refresh(l, &l->teacher_set));
         if (t->m) {
-            memset(t->m, 0, l->floats * sizeof *t->m);
-            memset(t->v, 0, l->floats * sizeof *t->v);
+            memset(t->m, 0, (t->held_end - t->held_begin) * sizeof *t->m);
+            memset(t->v, 0, (t->held_end - t->held_begin) * sizeof *t->v);
         }
         t->updates = 0;
     }
@@ -59,7 +60,7 @@ static void step_range(const pass *s, size_t begin, size_t end)
     const cm_learner *l = t->learner;
     if (begin >= end) return;
     cmi_optim_apply(s->kernels, &s->update, end - begin, l->online.values + begin, l->gradient + begin,
-                    t->m ? t->m + begin : NULL, t->v ? t->v + begin : NULL);
+                    t->m ? t->m + begin - t->held_begin : NULL, t->v ? t->v + begin - t->held_begin : NULL);
 }
 
 static cm_status update_piece(void *user, int index, int worker)
@@ -67,14 +68,43 @@ static cm_status update_piece(void *user, int index, int worker)
     const pass *s = user;
     const cm_trainer *t = s->t;
     const cm_learner *l = t->learner;
-    size_t begin = (size_t)index * PIECE, end = l->floats - begin < PIECE ? l->floats : begin + PIECE;
+    size_t begin = t->held_begin + (size_t)index * PIECE,
+           end = t->held_end - begin < PIECE ? t->held_end : begin + PIECE;
     const float *p = l->online.values + begin;
     (void)worker;
     step_range(s, begin, end < t->frozen_begin ? end : t->frozen_begin);
     step_range(s, begin > t->frozen_end ? begin : t->frozen_end, end);
-    for (int i = 0; i < t->o.ema.count; i++) cmi_ema_apply(s->rates[i], end - begin, t->ema[i] + begin, p);
-    if (l->target.values) cmi_ema_apply(s->mu, end - begin, l->target.values + begin, p);
+    for (int i = 0; i < t->o.ema.count; i++)
+        cmi_ema_apply(s->rates[i], end - begin, t->ema[i] + begin - t->held_begin, p);
+    if (l->target.values && !cmi_split(t)) cmi_ema_apply(s->mu, end - begin, l->target.values + begin, p);
     return CM_OK;
+}
+
+static cm_status target_piece(void *user, int index, int worker)
+{
+    const pass *s = user;
+    const cm_learner *l = s->t->learner;
+    const size_t begin = (size_t)index * PIECE, end = l->floats - begin < PIECE ? l->floats : begin + PIECE;
+    (void)worker;
+    cmi_ema_apply(s->mu, end - begin, l->target.values + begin, l->online.values + begin);
+    return CM_OK;
+}
+
+static int pieces(size_t floats)
+{
+    return (int)((floats + PIECE - 1) / PIECE);
+}
+
+/* Where each rank has changed its part of the weights they are gathered, and only then does the target follow. */
+static cm_status gather_weights(cm_threads threads, const pass *s)
+{
+    cm_trainer *t = s->t;
+    cm_learner *l = t->learner;
+    char what[64];
+    if (!cmi_split(t)) return CM_OK;
+    (void)snprintf(what, sizeof what, "the weights of step %lld", (long long)t->step + 1);
+    CM_TRY(cmi_split_gather(t, l->online.values + t->held_begin, l->online.values, what));
+    return l->target.values ? cmi_parallel(threads, pieces(l->floats), target_piece, (void *)(uintptr_t)s) : CM_OK;
 }
 
 /* Weights, averages, target; then forced normalisation and the packed copies. */
@@ -89,7 +119,8 @@ static cm_status update(cm_trainer *t, size_t n, const cm_moment *now)
         s.rates[i] = cmi_ema_rate_at(&t->o.ema.rates[i], t->step, (double)t->images, (double)(n * t->views));
     }
     const cm_threads threads = {t->context, l->options.threads};
-    CM_TRY(cmi_parallel(threads, (int)((l->floats + PIECE - 1) / PIECE), update_piece, &s));
+    CM_TRY(cmi_parallel(threads, pieces(t->held_end - t->held_begin), update_piece, &s));
+    CM_TRY(gather_weights(threads, &s));
     if (l->weighing.size)
         cmi_optim_apply(s.kernels, &s.update, (size_t)l->weighing.size, l->weighing.values, l->weighing.gradient,
                         t->weighing_m, t->weighing_v);
