@@ -32,14 +32,14 @@ o = p.parse_args()
 GROUPS = [
     ("io/json_text.c io/json_tree.c io/safetensors.c io/tensors.c io/input.c", "io formats catalogue:tensors,model,config,checkpoint"),
     ("io/pickle.c io/pickle_machine.c io/pickle_opcodes.c io/pickle_symbols.c io/zip_directory.c io/torch.c io/torch_data.c io/torch_zip.c "
-     "io/torch_legacy.c io/torch_modules.c", "formats zip catalogue:tensors,model,checkpoint"),
+     "io/torch_legacy.c io/torch_modules.c", "formats zip checkpoint catalogue:tensors,model,checkpoint"),
     ("io/edm_pickle.c io/edm_network.c", "snapshots snapshot_damage catalogue:tensors,model,checkpoint"),
     ("io/msgpack.c io/flax.c io/flax_tree.c", "flax catalogue:tensors,model,checkpoint"),
     ("io/picture.c io/orient.c io/jpeg.c io/png.c", "pictures catalogue:picture"),
     ("io/npy.c io/npz.c io/zip.c io/gunzip.c", "metric_files data catalogue:statistics,dataset"),
     ("data/tar.c data/idx.c data/cifar.c data/zipset.c data/npzset.c data/label_json.c data/folder.c", "data folders catalogue:dataset"),
     ("train/state_save.c train/state_resume.c train/state_parts.c train/state_compare.c", "trainer_calls train_state"),
-    ("train/curriculum.c train/ema.c train/phema.c train/axis.c", "train_options edm2 golden"),
+    ("train/curriculum.c train/ema.c train/phema.c train/axis.c", "train_options edm2 two_times golden"),
     ("diffusion/schedule.c diffusion/times.c diffusion/levels.c diffusion/option_checks.c", "sampler_options sampler golden"),
 ]
 CHANGES = [(r"<=", ["<", ">="]), (r">=", [">", "<="]), (r"==", ["!="]), (r"!=", ["=="]), (r"&&", ["||"]), (r"\|\|", ["&&"]),
