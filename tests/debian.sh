@@ -35,7 +35,7 @@ older=${version%-*}-0older
 dpkg --compare-versions "$older" lt "$version" || fail "$older is not older than $version"
 mkdir "$root/packages/older"
 for deb in "$root"/packages/*.deb; do
-    dpkg-deb -R "$deb" "$root/packages/one" && sed -i "s/$version/$older/" "$root/packages/one/DEBIAN/control" &&
+    dpkg-deb -R "$deb" "$root/packages/one" && sed -i "s/$version/$older/g" "$root/packages/one/DEBIAN/control" &&
         dpkg-deb --root-owner-group -b "$root/packages/one" "$root/packages/older/" >/dev/null || fail "an older $deb"
     rm -rf "$root/packages/one"
 done

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """reference.py BUILD: `make reference` makes the pages of the C interface without a warning, and every public function, struct
-and enumeration stands there with words of its header."""
+and enumeration stands there with words of its header.  No page has the path of the source."""
 import glob
 import html
 import os
@@ -39,6 +39,13 @@ if described < len(functions) // 2:
     faults.append("only %d of the functions and types are described" % described)
 if re.search(r"[^\\]\\[*_@]", html.unescape(re.sub(r'<pre.*?</pre>|"[^"]*"', "", pages, flags=re.S))):
     faults.append("characters that are marked for doxygen stand in the pages")
+# The same pages from every folder: none has the path of this one, as it is or as doxygen writes it in anchors.
+for path in glob.glob(os.path.join(ROOT, build, "reference/html/**/*"), recursive=True):
+    if os.path.isfile(path):
+        with open(path, encoding="utf-8", errors="replace") as f:
+            text = f.read()
+        if ROOT in text or re.sub(r"\W", "_", ROOT) in text:
+            faults.append("%s has the path of the source" % os.path.basename(path))
 for fault in faults:
     print("FAIL reference: " + fault)
 if not faults:
