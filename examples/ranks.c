@@ -21,9 +21,8 @@ static int from_environment(const char *const *names)
     return 0;
 }
 
-/* How many processes mpirun (Open MPI; MPICH and its kin) or srun has started; 0: none of them has.  SLURM_NTASKS
- * stands in the environment of a batch script too, SLURM_PROCID only in that of a task. */
-static int launched(void)
+/* SLURM_NTASKS stands in the environment of a batch script too, SLURM_PROCID only in that of a task. */
+int ranks_launched(void)
 {
     static const char *const of_mpi[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", NULL};
     static const char *const of_slurm[] = {"SLURM_STEP_NUM_TASKS", NULL};
@@ -62,7 +61,7 @@ void ranks_join(ranks *r, const cli *c, int asked, double seconds)
     cm_mpi_options o = CM_MPI_OPTIONS_INIT;
     cm_mpi_open_fn open;
     char text[300] = "";
-    const int n = launched();
+    const int n = ranks_launched();
     memset(r, 0, sizeof *r);
     if (n < 2 && !asked) return;
     r->plugin = dlopen(CM_MPI_PLUGIN, RTLD_NOW | RTLD_GLOBAL);

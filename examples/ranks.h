@@ -13,6 +13,8 @@ typedef struct ranks {
     char prefix[24];     /* "rank 3: " */
 } ranks;
 
+/* How many processes mpirun (Open MPI; MPICH and its kin) or srun has started; 0: none of them has. */
+int ranks_launched(void);
 /* Joins the other processes, where there are any or `asked` is 1; seconds: after which a message that does not come
  * is a failure.  What goes wrong ends the program with exit code 1. */
 void ranks_join(ranks *r, const cli *c, int asked, double seconds);

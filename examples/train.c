@@ -327,6 +327,8 @@ static void give(program *p, auto_request *r, int option)
 /* What a plan decides itself, and what it does without. */
 static void refuse_with_auto(const program *p, int goes_on)
 {
+    if (ranks_launched() > 1)
+        cli_usage_error(&p->c, "--preset auto is of one process, and there are %d", ranks_launched());
     static const char *const never[] = {"config", "no-estimate", "print-config", "objective",
                                         "steps",  "init",        "teacher",      "allow-changes",
                                         "mpi",    "mpi-timeout", "log-ranks",    NULL};

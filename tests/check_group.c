@@ -409,6 +409,16 @@ START_TEST(another_configuration_is_refused)
     perform(&s, 3);
     all_fail(&s, 3, CM_ERR_ARGUMENT, 2, "rank 2 of 3 has other options than rank 0: seed was 5, is 6");
     clear(&s);
+    set_stage(&s, "edm", 0);
+    s.settings[1].split_state = 1;
+    perform(&s, 2);
+    all_fail(&s, 2, CM_ERR_ARGUMENT, 1, "rank 1 of 2 has other options than rank 0: split_state was 0, is 1");
+    clear(&s);
+    set_stage(&s, "edm", 0);
+    s.settings[1].compare_every = 2;
+    perform(&s, 2);
+    all_fail(&s, 2, CM_ERR_ARGUMENT, 1, "compare_every was 100, is 2");
+    clear(&s);
 }
 END_TEST
 

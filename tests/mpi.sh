@@ -56,6 +56,8 @@ grep -q "one process: it was not started by mpirun or srun" $dir/out || fail "--
 timeout 60 $run -n 2 ${t% -q} --threads 1 --steps 2 --log-ranks --out $dir/logged >$dir/out 2>&1 || fail "--log-ranks"
 grep -q "^ranks 0-1: .*, processors [0-9,-]*, 1 thread each" $dir/out && grep -q "^rank 1: step 2 of 2" $dir/out && grep -q "^rank 0: step 2 of 2" $dir/out &&
     done=$((done + 1)) || fail "two ranks do not say where they run"
+timeout 60 $run -n 2 $build/bin/cm-train --preset auto --budget 1min --data $dir/set --out $dir/auto >$dir/out 2>&1 && fail "--preset auto of two processes"
+grep -q "auto is of one process, and there are 2" $dir/out && [ ! -e $dir/auto ] && done=$((done + 1)) || fail "--preset auto of two processes is not refused"
 $t --steps 2 --log-ranks --out $dir/nobody 2>$dir/out && fail "--log-ranks of one process"
 
 # Ranks that differ are refused by name.

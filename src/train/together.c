@@ -79,6 +79,9 @@ static json_t *describe(const cm_trainer *t, XXH64_hash_t teacher)
     int failed = !all;
     if (failed) return NULL;
     failed |= json_object_set_new(all, "library", json_string(cm_version()));
+    /* They decide no bits, but what the ranks say to each other. */
+    failed |= json_object_set_new(all, "compare_every", json_integer((json_int_t)t->o.compare_every));
+    failed |= json_object_set_new(all, "split_state", json_integer(t->o.split_state));
     failed |= json_object_set_new(all, "processes", json_integer(t->peers.group.size));
     failed |= json_object_set_new(all, "kernels of processor level", json_integer(cmi_context_cpu_level(t->context)));
     failed |= json_object_set_new(all, "floats of a gradient",
