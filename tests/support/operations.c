@@ -404,7 +404,7 @@ static cm_status page_of_images(const place *at)
     static const char *const names[] = {"one", "another"};
     static float values[2 * 16 * 16 * 3];
     static uint8_t page[200 * 200 * 3];
-    int32_t h, w;
+    int32_t h = 0, w = 0;
     uint8_t *note = NULL;
     size_t size;
     const cm_images from = cm_images_f32(2, 3, 16, 16, values);
