@@ -90,7 +90,6 @@ static int add_step(doctor_run *run, const json_t *json)
                                                .images_per_second = number_of(json, "img_per_s", 0),
                                                .data_wait = number_of(json, "data_wait_s", 0),
                                                .peak_bytes = number_of(json, "peak_rss", 0),
-                                               .wall = number_of(json, "wall", 0),
                                                .stage = (int)number_of(json, "stage", 0),
                                                .scales = (int)number_of(json, "scales", 0)};
     return 1;

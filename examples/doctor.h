@@ -10,7 +10,7 @@ enum { DOCTOR_TEXT = 400, DOCTOR_NAME = 64, DOCTOR_AVERAGES = 8 };
 
 /* A line of log.jsonl about a step.  A loss or norm that was not finite is NaN. */
 typedef struct doctor_line {
-    double step, images, loss, grad_norm, lr, images_per_second, data_wait, peak_bytes, wall;
+    double step, images, loss, grad_norm, lr, images_per_second, data_wait, peak_bytes;
     int stage, scales;
 } doctor_line;
 

@@ -45,8 +45,7 @@ static doctor_run healthy(const char *objective)
                                                           : 1 - 0.98 * (at - 0.6) / 0.4),
                                  .images_per_second = 200 + 20 * noise,
                                  .data_wait = 1e-5,
-                                 .peak_bytes = 132e6,
-                                 .wall = 1e9 + 3 * i};
+                                 .peak_bytes = 132e6};
     }
     for (int i = 0; i < METRICS; i++) metrics[i] = (doctor_metric){600 * (i + 1), 40 - 5 * i};
     return r;
