@@ -11,6 +11,7 @@
 #   make check-onednn3 the suite against a oneDNN 3.x that it fetches
 #   make bench         timings (BENCH_JSON=FILE writes them as JSON)
 #   make bench-jvp     value and tangent beside the value alone, and beside PyTorch
+#   make bench-mpi     two ranks of one thread beside one: training, cm-sample, cm-eval
 #   make bench-train-jvp   training steps that need a tangent beside an ordinary one
 #   make demo          pages of digits under build/demo
 #   make install       DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR, DATADIR, MANDIR respected

@@ -248,7 +248,21 @@ static cm_status open_output(program *p)
     return status;
 }
 
-/* As many images at a time as are computed together: no memory for all, and those before a stop are kept. */
+/* Images of a piece: as many as are computed together, so that those before a stop are kept.  Ranks meet after each
+ * piece, which costs them a message; theirs are of several such batches, but no more than SHARED bytes, and so many
+ * that the last round is a small part of all. */
+static size_t piece_of(const program *p, size_t batch)
+{
+    enum { SHARED = 1 << 20, ROUNDS = 16 };
+    const size_t size = (size_t)p->info.height * (size_t)p->info.width * (size_t)p->info.channels;
+    const size_t n_ranks = (size_t)p->ranks.group.size;
+    if (n_ranks < 2) return batch;
+    const size_t by_bytes = SHARED / size / batch, by_rounds = p->count / n_ranks / ROUNDS / batch;
+    const size_t batches = by_bytes < by_rounds ? by_bytes : by_rounds;
+    return batches > 1 ? batches * batch : batch;
+}
+
+/* Piece by piece: no memory for all. */
 static cm_status draw(program *p, size_t batch, double *seconds)
 {
     const size_t size = (size_t)p->info.height * (size_t)p->info.width * (size_t)p->info.channels;
@@ -279,7 +293,7 @@ static cm_status draw(program *p, size_t batch, double *seconds)
 static cm_status run(program *p, double load)
 {
     const size_t size = (size_t)p->info.height * (size_t)p->info.width * (size_t)p->info.channels;
-    const size_t batch = sampling_batch(&p->s), n = p->values[BENCH] || p->count < batch ? p->count : batch;
+    const size_t batch = sampling_batch(&p->s), n = p->values[BENCH] || p->count < batch ? p->count : piece_of(p, batch);
     double spent = 0;
     p->images = n > SIZE_MAX / sizeof *p->images / size ? NULL : malloc(n * size * sizeof *p->images);
     p->labels = malloc(n * sizeof *p->labels);

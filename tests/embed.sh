@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.." || exit 1
 mkdir -p "$build/embed"
 root=$(cd "$build/embed" && pwd)
 model=$PWD/models/digits_consistency.safetensors
+unset MAKEFLAGS MFLAGS MAKELEVEL # of the make that runs this: newer rustc warns of a jobserver it does not reach
 python=${PYTHON:-python3}
 status=0
 ran=""

@@ -339,6 +339,11 @@ bench-jvp bench-train-jvp: $(BUILD)/tests/bench_jvp $(BUILD)/tests/make_model
 	$(PYTHON) tests/bench_jvp.py $(BUILD) $(if $(PEER),--peer $(PEER)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(filter bench-train-jvp,$@),--steps --dropout 0.2)
 
+# One rank of one thread beside two; it needs two idle processors and about ten minutes.
+.PHONY: bench-mpi
+bench-mpi: all
+	$(PYTHON) tests/bench_mpi.py $(BUILD) $(if $(ROUNDS),--rounds $(ROUNDS))
+
 # Bits of samples and of training steps, to be compared with those of another build.
 .PHONY: digests
 digests: all $(BUILD)/tests/make_model
