@@ -293,7 +293,8 @@ static cm_status draw(program *p, size_t batch, double *seconds)
 static cm_status run(program *p, double load)
 {
     const size_t size = (size_t)p->info.height * (size_t)p->info.width * (size_t)p->info.channels;
-    const size_t batch = sampling_batch(&p->s), n = p->values[BENCH] || p->count < batch ? p->count : piece_of(p, batch);
+    const size_t batch = sampling_batch(&p->s),
+                 n = p->values[BENCH] || p->count < batch ? p->count : piece_of(p, batch);
     double spent = 0;
     p->images = n > SIZE_MAX / sizeof *p->images / size ? NULL : malloc(n * size * sizeof *p->images);
     p->labels = malloc(n * sizeof *p->labels);
