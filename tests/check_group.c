@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "support/memory.h"
 #include "support/ranks.h"
 #include "support/trainers.h"
 #include "train/share.h"
@@ -75,6 +76,7 @@ typedef struct {
     double loss[MOST_RANKS][STEPS];
     int draws; /* at the end every rank makes a model of the last average */
     cm_model *average[MOST_RANKS];
+    memory *counts; /* of each rank: its requests after the second step; or NULL */
 } scene;
 
 static cm_train_settings shared_settings(const char *objective, int32_t shards)
@@ -112,6 +114,7 @@ static cm_status take_steps(scene *s, cm_trainer *t, int32_t rank)
         status = step_of(t, cmi_trainer_batch(t), images, labels, &r);
         if (status == CM_OK) s->loss[rank][r.step - 1] = r.loss;
         if (s->spoil) s->spoil(t, rank);
+        if (s->counts && t->step == 2) s->counts[rank].requests = 0;
     }
     free(images);
     return status;
@@ -121,8 +124,16 @@ static void play(void *user, const cm_group *group)
 {
     scene *s = user;
     const int32_t rank = group->size ? group->rank : 0;
-    cm_status status =
-        open_trainer_in(group->size ? group : NULL, NULL, s->objective, &s->settings[rank], &s->trainer[rank]);
+    cm_context *context = NULL;
+    cm_status status = CM_OK;
+    if (s->counts) {
+        const cm_context_options counted = memory_options(&s->counts[rank], 1);
+        status = cm_context_create(&counted, &context);
+    }
+    if (status == CM_OK)
+        status =
+            open_trainer_in(group->size ? group : NULL, context, s->objective, &s->settings[rank], &s->trainer[rank]);
+    cm_context_free(context); /* the trainer keeps it */
     if (status == CM_OK && s->resume) status = cm_trainer_resume(s->trainer[rank], s->resume, NULL, CM_RESUME_SAME);
     if (status == CM_OK) status = take_steps(s, s->trainer[rank], rank);
     if (status == CM_OK && s->save) status = cm_trainer_save(s->trainer[rank], s->save, 2);
@@ -341,6 +352,22 @@ START_TEST(split_state_changes_no_bits)
 }
 END_TEST
 
+/* What the ranks send each other in a step is made with the trainer. */
+START_TEST(split_steps_take_no_memory)
+{
+    static memory counts[2];
+    scene s;
+    split(&s, "cd", STEPS);
+    s.counts = counts;
+    for (int k = 0; k < 2; k++) memory_reset(&counts[k]);
+    perform(&s, 2);
+    all_well(&s, 2);
+    for (int k = 0; k < 2; k++) ck_assert_int_eq(counts[k].requests, 0);
+    clear(&s);
+    for (int k = 0; k < 2; k++) ck_assert_int_eq(counts[k].live, 0);
+}
+END_TEST
+
 /* A file of a rank that is missing is damage, and told by name on every rank. */
 START_TEST(a_part_that_is_missing)
 {
@@ -511,6 +538,7 @@ Suite *make_suite(void)
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, parts_of_a_block);
     tcase_add_loop_test(c, split_state_changes_no_bits, 0, 3);
+    tcase_add_test(c, split_steps_take_no_memory);
     tcase_add_test(c, a_part_that_is_missing);
     suite_add_tcase(s, c);
     c = tcase_create("faults");

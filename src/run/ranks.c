@@ -54,16 +54,9 @@ cm_status cmi_run_attend(const cm_run *r)
 
 cm_status cmi_run_agree(const cm_run *r, int is_asked, int *all)
 {
-    const unsigned char mine = is_asked != 0;
-    unsigned char *of_all;
     *all = is_asked;
     if (!cmi_run_is_split(r)) return CM_OK;
-    cm_peers *peers = &r->trainer->peers;
-    const size_t ranks = cmi_peers_count(peers);
-    of_all = cmi_calloc(r->context, ranks, 1);
-    cm_status status = of_all ? cmi_peers_gather(peers, &mine, 1, of_all, "whether to stop") : CM_ERR_MEMORY;
-    for (size_t k = 0; k < ranks && status == CM_OK; k++) *all |= of_all[k];
-    cmi_free(r->context, of_all);
+    const cm_status status = cmi_split_any(r->trainer, is_asked, "whether to stop", all);
     if (status == CM_OK) r->trainer->agreed = *all;
     return outcome(r, status);
 }

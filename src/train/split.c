@@ -54,14 +54,19 @@ static size_t there(size_t floats, size_t rank, size_t ranks, size_t at, size_t 
     return end - *first < chunk ? end - *first : chunk;
 }
 
+size_t cmi_split_messages(const cm_trainer *t, size_t floats)
+{
+    const size_t ranks = cmi_peers_count(&t->peers);
+    return cmi_split(t) ? chunk_of(part_size(floats, ranks), ranks) * (ranks + 1) : 0;
+}
+
 cm_status cmi_split_gather(cm_trainer *t, const float *held, float *block, const char *what)
 {
     const size_t floats = t->learner->floats, ranks = cmi_peers_count(&t->peers), part = part_size(floats, ranks);
     const size_t chunk = chunk_of(part, ranks);
     cm_status status = CM_OK;
     size_t first;
-    float *mine = cmi_calloc(t->context, chunk * (ranks + 1), sizeof *mine), *all = mine + chunk;
-    if (!mine) return CM_ERR_MEMORY;
+    float *mine = t->messages, *all = mine + chunk;
     for (size_t at = 0; at < part && status == CM_OK; at += chunk) {
         const size_t own = there(floats, (size_t)t->peers.group.rank, ranks, at, chunk, &first);
         memcpy(mine, held + (first - t->held_begin), own * sizeof *mine);
@@ -71,8 +76,18 @@ cm_status cmi_split_gather(cm_trainer *t, const float *held, float *block, const
             memcpy(block + first, all + r * chunk, n * sizeof *block);
         }
     }
-    cmi_free(t->context, mine);
     return status;
+}
+
+cm_status cmi_split_any(cm_trainer *t, int mine, const char *what, int *any)
+{
+    const size_t ranks = cmi_peers_count(&t->peers);
+    unsigned char *byte = (unsigned char *)t->messages, *all = byte + 1;
+    *byte = mine != 0;
+    CM_TRY(cmi_peers_gather(&t->peers, byte, 1, all, what));
+    *any = 0;
+    for (size_t r = 0; r < ranks; r++) *any |= all[r];
+    return CM_OK;
 }
 
 static cm_status spread(cm_trainer *t, const float *block, float *held)

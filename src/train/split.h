@@ -22,6 +22,11 @@ static inline int cmi_split(const cm_trainer *t)
 /* Finds trainer->held_begin and _end.  Of this rank alone.  ARGUMENT where a rank would have nothing. */
 cm_status cmi_split_find(cm_trainer *trainer, size_t floats);
 
+/* The floats that trainer->messages needs for a block of so many: none where nothing is split.  Of this rank alone.
+ */
+size_t cmi_split_messages(const cm_trainer *trainer, size_t floats);
+/* Whether one of the ranks says so. */
+cm_status cmi_split_any(cm_trainer *trainer, int mine, const char *what, int *any);
 /* The ranks' parts of a block, of which this one's are `held`, to all of it. */
 cm_status cmi_split_gather(cm_trainer *trainer, const float *held, float *block, const char *what);
 

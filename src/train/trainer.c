@@ -283,7 +283,11 @@ cm_status cmi_trainer_reserve_dense(cm_trainer *t, size_t n)
 static cm_status make_buffers(cm_trainer *t)
 {
     CM_TRY(cmi_split_find(t, t->learner->floats));
-    const size_t floats = t->held_end - t->held_begin;
+    const size_t floats = t->held_end - t->held_begin, messages = cmi_split_messages(t, t->learner->floats);
+    if (messages) {
+        t->messages = cmi_calloc(t->context, messages, sizeof *t->messages);
+        if (!t->messages) return CM_ERR_MEMORY;
+    }
     if (cmi_optimizer_at(t->o.optimizer)->has_moments) {
         t->m = cmi_calloc(t->context, floats, sizeof *t->m);
         t->v = cmi_calloc(t->context, floats, sizeof *t->v);
@@ -405,19 +409,19 @@ cm_status cmi_trainer_open(const cm_train_inputs *inputs, const cm_train_setting
     return status;
 }
 
-/* learner: its bytes. */
-static uint64_t total_bytes(const cm_trainer *t, size_t learner)
+/* learner: its bytes; values: how many floats its weights are. */
+static uint64_t total_bytes(const cm_trainer *t, size_t learner, size_t values)
 {
     const size_t floats = t->held_end - t->held_begin;
     size_t blocks = (size_t)t->o.ema.count + (cmi_optimizer_at(t->o.optimizer)->has_moments ? 2 : 0);
     size_t image = (size_t)t->model->channels * (size_t)t->model->height * (size_t)t->model->width;
     size_t augmented = cmi_trainer_augments(t) ? cmi_trainer_batch(t) * image : 0;
-    return learner + (uint64_t)(blocks * floats + augmented) * sizeof(float);
+    return learner + (uint64_t)(blocks * floats + augmented + cmi_split_messages(t, values)) * sizeof(float);
 }
 
 uint64_t cmi_trainer_size(const cm_trainer *t)
 {
-    return total_bytes(t, cmi_learner_bytes(t->learner));
+    return total_bytes(t, cmi_learner_bytes(t->learner), t->learner->floats);
 }
 
 cm_status cmi_trainer_plan(const cm_train_inputs *inputs, const cm_train_settings *options, uint64_t *bytes)
@@ -432,7 +436,7 @@ cm_status cmi_trainer_plan(const cm_train_inputs *inputs, const cm_train_setting
     if (status == CM_OK)
         status = cmi_learner_estimate(t->model, &t->precond, t->teacher, &learner, &of_learner, &floats);
     if (status == CM_OK) status = cmi_split_find(t, floats);
-    if (status == CM_OK) *bytes = total_bytes(t, of_learner);
+    if (status == CM_OK) *bytes = total_bytes(t, of_learner, floats);
     cmi_trainer_close(t);
     return status;
 }
@@ -445,6 +449,7 @@ void cmi_trainer_close(cm_trainer *t)
     cmi_learner_free(t->learner);
     cmi_perceptual_distance_close(t->distance);
     for (int i = 0; i < CM_MAX_EMAS; i++) cmi_free(context, t->ema[i]);
+    cmi_free(context, t->messages);
     cmi_free(context, t->m);
     cmi_free(context, t->v);
     cmi_free(context, t->loss);

@@ -28,6 +28,7 @@ struct cm_trainer {
     float *m, *v,
         *ema[CM_MAX_EMAS]; /* of the values held_begin .. held_end - 1 of a block: all, or a part (split.h) */
     size_t held_begin, held_end;
+    float *messages; /* where they are a part: what split.h sends and receives at a time; else NULL */
     float weighing_m[CM_WEIGHT_NET_MOST], weighing_v[CM_WEIGHT_NET_MOST]; /* moments of learner->weighing */
     /* The state that a checkpoint holds besides the blocks: */
     _Atomic(int64_t) step; /* steps taken; read at any time                */
