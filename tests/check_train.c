@@ -656,14 +656,44 @@ START_TEST(derivative_of_the_loss)
 }
 END_TEST
 
+/* Small enough for valgrind: two steps, and a picture of what they have learned. */
+START_TEST(steps_and_a_picture)
+{
+    cm_model *learned;
+    cm_sampler *sampler;
+    float picture[VALUES];
+    double losses[2];
+    const int32_t label = 0;
+    const cm_train_settings o = options(names[_i]);
+    cm_sample_options sample = CM_SAMPLE_OPTIONS_INIT;
+    cm_condition condition = CM_CONDITION_INIT;
+    cm_trainer *t = trainer(names[_i], &o);
+    OK(steps(t, 2, losses));
+    ck_assert_msg(isfinite(losses[0]) && isfinite(losses[1]), "%s: losses %g, %g", names[_i], losses[0], losses[1]);
+    OK(cm_trainer_model(t, CM_WEIGHTS_EMA, 0, &learned));
+    OK(cm_sampler_create(learned, NULL, &sampler));
+    condition.labels = &label;
+    sample.condition = &condition;
+    OK(cm_sampler_run(sampler, &sample, 1, picture));
+    for (int i = 0; i < VALUES; i++) ck_assert(isfinite(picture[i]));
+    cm_sampler_free(sampler);
+    cm_model_free(learned);
+    cm_trainer_free(t);
+}
+END_TEST
+
 Suite *make_suite(void)
 {
     Suite *s = suite_create("train");
-    TCase *steps_case = tcase_create("steps"); /* under valgrind */
+    TCase *small = tcase_create("small"); /* under valgrind, of each change; the case "steps" before releases */
+    TCase *steps_case = tcase_create("steps");
     TCase *t = tcase_create("train");
     tcase_add_unchecked_fixture(steps_case, setup, teardown);
     tcase_add_unchecked_fixture(t, setup, teardown);
+    tcase_add_unchecked_fixture(small, setup, teardown);
+    tcase_set_timeout(small, 600);
     tcase_set_timeout(steps_case, 600);
+    tcase_add_loop_test(small, steps_and_a_picture, 0, OBJECTIVES);
     tcase_set_timeout(t, 600);
     tcase_add_loop_test(steps_case, steps_of_any_count, 0, OBJECTIVES);
     tcase_add_loop_test(steps_case, every_objective_learns, 0, OBJECTIVES);
@@ -683,6 +713,7 @@ Suite *make_suite(void)
     tcase_add_test(t, guidance_without_classes);
     tcase_add_test(t, models_of_another_precond);
     tcase_add_test(t, nonfinite_stops);
+    suite_add_tcase(s, small);
     suite_add_tcase(s, steps_case);
     suite_add_tcase(s, t);
     return s;

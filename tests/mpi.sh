@@ -119,9 +119,9 @@ model=models/digits_consistency.safetensors
 s="$build/bin/cm-sample $model -n 42 -l rows --batch 4 -q"
 e="$build/bin/cm-eval --metric fd-lenet,kid-lenet,is-lenet,right-lenet --few --json --samples 200 $model $dir/images1"
 mkdir $dir/images1 $dir/images2 $dir/images4
-$s -o $dir/page1.png && $s --npz $dir/all1.npz && $s --images $dir/images1/%03d.png && $e --keep $dir/kept1.npz > $dir/eval1 || fail "samples of one process"
+$s -o $dir/page1.png && $s -n 600 --npz $dir/all1.npz && $s --images $dir/images1/%03d.png && $e --keep $dir/kept1.npz > $dir/eval1 || fail "samples of one process"
 for n in 2 4; do
-    { timeout 100 $run -n $n $s -o $dir/page$n.png && timeout 100 $run -n $n $s --npz $dir/all$n.npz &&
+    { timeout 100 $run -n $n $s -o $dir/page$n.png && timeout 100 $run -n $n $s -n 600 --npz $dir/all$n.npz &&
         timeout 100 $run -n $n $s --images $dir/images$n/%03d.png && timeout 100 $run -n $n $e --keep $dir/kept$n.npz > $dir/eval$n; } 2>$dir/out ||
         fail "samples of $n processes"
     cmp $dir/page1.png $dir/page$n.png && cmp $dir/all1.npz $dir/all$n.npz && diff -r $dir/images1 $dir/images$n && cmp $dir/eval1 $dir/eval$n &&
@@ -182,8 +182,10 @@ ended() { # RUN SECONDS
 }
 # Kills at random moments, from the start of the processes on; a run that was killed before its first checkpoint leaves none.
 for round in $(seq $rounds); do
-    rank=$((round % 2)) killed=$dir/killed$round
-    $run -n 2 $t --steps 100000 --checkpoint-every 3 --mpi-timeout 4 --out $killed >$dir/out 2>&1 &
+    rank=$((round % 2)) killed=$dir/killed$round often="--checkpoint-every 3"
+    # Where both write into each checkpoint, one after every step, most kills fall into the writing.
+    [ $((round % 4)) -lt 2 ] || often="--checkpoint-every 1 --set split_state=1"
+    $run -n 2 $t --steps 100000 $often --mpi-timeout 4 --out $killed >$dir/out 2>&1 &
     job=$!
     for i in $(seq 100); do [ -n "$(rank_pid $killed $rank)" ] && break; sleep 0.05; done
     sleep "$(awk "BEGIN { srand($round); print 3 * rand() }")"
