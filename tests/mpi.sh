@@ -147,7 +147,12 @@ def learn(group):
 if sys.argv[3] == "alone":
     learn(None)
 else:
-    with mpi.Group(seconds=60) as group:
+    half = None
+    if sys.argv[3] == "2 of 4":  # a communicator of mpi4py: of four processes the even and the odd ones
+        from mpi4py import MPI
+        half, sys.argv[3] = MPI.COMM_WORLD.Split(MPI.COMM_WORLD.rank % 2, MPI.COMM_WORLD.rank), "2"
+        sys.argv[2] += ".%d" % (MPI.COMM_WORLD.rank % 2)
+    with mpi.Group(seconds=60, communicator=half) as group:
         assert (group.size, group.engine != "") == (int(sys.argv[3]), True), (group.size, group.engine)
         learn(group)
 END
@@ -156,6 +161,12 @@ $py $dir/py1.safetensors alone || fail "Python alone"
 $py $dir/pym.safetensors 1 2>$dir/out || fail "Python with a group of one"
 timeout 100 $run -n 2 $py $dir/py2.safetensors 2 >$dir/out 2>&1 || fail "Python on two ranks"
 cmp $dir/py1.safetensors $dir/py2.safetensors && cmp $dir/py1.safetensors $dir/pym.safetensors && done=$((done + 1)) || fail "Python's two ranks learn something else than one"
+if ${PYTHON:-python3} -c 'import mpi4py' 2>/dev/null && $MPIRUN --version | grep -q "Open MPI"; then
+    timeout 100 $run -n 4 $py $dir/py4 "2 of 4" >$dir/out 2>&1 || fail "Python on communicators of mpi4py"
+    cmp $dir/py1.safetensors $dir/py4.0 && cmp $dir/py1.safetensors $dir/py4.1 && done=$((done + 1)) || fail "communicators of mpi4py learn something else"
+else
+    echo "mpi: without a communicator of mpi4py, which is absent" | tee -a "${CHECK_SKIPS:-/dev/null}"
+fi
 
 # Ranks of a run that stand still or die: all end, with a message, and the last checkpoint goes on.
 rank_pid() { # RUN RANK
