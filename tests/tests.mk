@@ -271,11 +271,12 @@ check-long: all $(UNIT_PROGRAMS) $(if $(PLUGIN),$(BUILD)/tests/mpi_steps) $(BUIL
 	@if [ -d $(GOLDEN)/networks ]; then $(BUILD)/tests/golden/golden -v $(GOLDEN) networks; \
 	else echo "check-long: $(GOLDEN) is absent, the full-size networks were not run"; fi
 
-# Processes that die at 50 random moments, stand still or differ; networks that are slow, lose packets or are cut.
+# Processes that die at 50 random moments, stand still or differ; networks that are slow, lose packets or are cut; Slurm.
 .PHONY: check-mpi
 check-mpi: all $(if $(PLUGIN),$(BUILD)/tests/mpi_steps)
 	PYTHON=$(PYTHON) sh tests/mpi.sh $(BUILD) 50
 	$(PYTHON) tests/mpi_network.py $(BUILD)
+	sh tests/slurm.sh $(BUILD)
 
 # Files of torch, diffusers, flax and safetensors read by ours, and ours by them: PYTHON has those packages.
 .PHONY: check-writers
