@@ -239,13 +239,13 @@ $(BUILD)/tests/one_thread.so: tests/one_thread.c
 	$(CC) -std=c11 -O1 -Wall -Wextra -fPIC -shared -o $@ $< -ldl
 VALGRIND = env JSIMD_FORCENONE=1 LD_PRELOAD=$(CURDIR)/$(BUILD)/tests/one_thread.so valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite \
             --suppressions=tests/valgrind.supp
-VALGRINDS := $(addprefix valgrind-,base io pictures images load formats networks kernels ops convs graph configs edit edit_calls data folders transforms metrics features lpips metric_files api guest)
+VALGRINDS := $(addprefix valgrind-,base io pictures images load formats networks kernels ops convs graph configs edit edit_calls data folders transforms metrics features lpips metric_files train api guest)
 .PHONY: $(VALGRINDS)
 check-valgrind: $(VALGRINDS)
 $(VALGRINDS): export CK_FORK = no
 $(filter-out valgrind-base,$(VALGRINDS)): export CHECK_EFFORT = short
 valgrind-graph: export CK_RUN_CASE = graph
-valgrind-edit valgrind-edit_calls: export CK_RUN_CASE = small
+valgrind-edit valgrind-edit_calls valgrind-train: export CK_RUN_CASE = small
 $(VALGRINDS): valgrind-%: $(BUILD)/tests/check_% $(BUILD)/tests/one_thread.so
 	$(VALGRIND) $<
 
