@@ -2,7 +2,7 @@
 """bench_mpi.py BUILD [--rounds N] [--only PART]: one rank of one thread beside two of them, in turn, on a machine with
 two idle processors: training steps of the CIFAR-10 network and of the digits network with 64 images a rank, and
 cm-sample and cm-eval of a fixed number of images.  Prints images a second and their ratio, the median of the rounds;
-of training also what a step waits for the sum of the gradients, and how long the same sum takes by itself.  With the
+of training also what a step waits for the other rank, and how long the same sum takes by itself.  With the
 sum's own bytes: --sum BYTES, which mpirun runs."""
 import argparse
 import ctypes
@@ -89,13 +89,13 @@ def pictures(side, channels, count=512):
     return path
 
 
-def steps(data, preset, ranks, count):
+def steps(data, preset, ranks, count, split="0"):
     """Steps of 64 images a rank: images a second, and the seconds a step waits, without the first step."""
     out = os.path.join(DIR, "run")
     shutil.rmtree(out, ignore_errors=True)
     run(ranks, [os.path.join(BUILD, "bin", "cm-train"), "--data", data, "--preset", preset, "--out", out, "--threads", "1",
                 "--batch", str(64 * ranks), "--steps", str(count), "--sample-every", "0", "--no-estimate", "--log-every", "1",
-                "--checkpoint-every", str(10 * count), "--set", "compare_every=0", "-q"])
+                "--checkpoint-every", str(10 * count), "--set", "compare_every=0", "--set", "split_state=" + split, "-q"])
     with open(os.path.join(out, "log.jsonl")) as f:
         lines = [json.loads(line) for line in f]
     lines = [line for line in lines if line.get("step", 0) > 1]
@@ -105,18 +105,21 @@ def steps(data, preset, ranks, count):
 
 def training(name, preset, side, channels, parameters, count):
     data = pictures(side, channels)
-    one, two = [], []
+    one, two, split = [], [], []
     for _ in range(o.rounds):
         one.append(steps(data, preset, 1, count))
         two.append(steps(data, preset, 2, count))
-    ratio = statistics.median(b[0] / a[0] for a, b in zip(one, two))
+        split.append(steps(data, preset, 2, count, "1"))
     alone = float(run(2, [sys.executable, os.path.abspath(__file__), BUILD, "--sum", str(parameters)])[1])
-    waits = statistics.median(b[1] for b in two)
-    print("%s, 64 images a rank: one rank %.2f images/s, two %.2f: %.2f times (%s); the sum of %d gradients takes "
-          "%.1f ms by itself, a step of %.0f ms waits %.1f ms for it: %.0f %% are hidden"
-          % (name, statistics.median(a[0] for a in one), statistics.median(b[0] for b in two), ratio,
-             ", ".join("%.2f" % (b[0] / a[0]) for a, b in zip(one, two)), parameters, 1e3 * alone,
-             1e3 * 128 / statistics.median(b[0] for b in two), 1e3 * waits, 100 * max(0.0, 1 - waits / alone)), flush=True)
+    rate = statistics.median(a[0] for a in one)
+    print("%s, 64 images a rank: one rank %.2f images/s" % (name, rate))
+    for what, rounds in (("two", two), ("two with split_state", split)):
+        ratios = [b[0] / a[0] for a, b in zip(one, rounds)]
+        print("    %s %.2f: %.2f times (%s); of a step of %.0f ms it waits %.1f ms for the others"
+              % (what, statistics.median(b[0] for b in rounds), statistics.median(ratios), ", ".join("%.2f" % r for r in ratios),
+                 1e3 * 128 / statistics.median(b[0] for b in rounds), 1e3 * statistics.median(b[1] for b in rounds)))
+    print("    the sum of %d gradients takes %.1f ms by itself: %.0f %% of it are hidden behind backward"
+          % (parameters, 1e3 * alone, 100 * max(0.0, 1 - statistics.median(b[1] for b in two) / alone)), flush=True)
 
 
 def whole(name, command, small, large):
