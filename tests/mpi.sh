@@ -161,7 +161,9 @@ $py $dir/py1.safetensors alone || fail "Python alone"
 $py $dir/pym.safetensors 1 2>$dir/out || fail "Python with a group of one"
 timeout 100 $run -n 2 $py $dir/py2.safetensors 2 >$dir/out 2>&1 || fail "Python on two ranks"
 cmp $dir/py1.safetensors $dir/py2.safetensors && cmp $dir/py1.safetensors $dir/pym.safetensors && done=$((done + 1)) || fail "Python's two ranks learn something else than one"
-if ${PYTHON:-python3} -c 'import mpi4py' 2>/dev/null && $MPIRUN --version | grep -q "Open MPI"; then
+if ! $MPIRUN --version | grep -q "Open MPI"; then
+    : # Debian's mpi4py is of Open MPI
+elif ${PYTHON:-python3} -c 'import mpi4py' 2>/dev/null; then
     timeout 100 $run -n 4 $py $dir/py4 "2 of 4" >$dir/out 2>&1 || fail "Python on communicators of mpi4py"
     cmp $dir/py1.safetensors $dir/py4.0 && cmp $dir/py1.safetensors $dir/py4.1 && done=$((done + 1)) || fail "communicators of mpi4py learn something else"
 else
