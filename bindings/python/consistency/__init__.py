@@ -614,8 +614,8 @@ class Sampler(Editing, Handle):
 
         labels: a class number for all or n of them; -1 = none.  guidance: its scale, of networks that are told of it.  seed: 0 to 2^64 - 1.  noise: unit normal start, n x C x
         H x W, not multiplied by sigma; step_noise: draws x n x C x H x W; torch_noise: torch's stream of seed + index.
-        progress: True, or a function (done, total, eta_seconds); step: a function (evaluation, sigma, first,
-        denoised) that sees each estimate.  Ctrl-C stops within one evaluation."""
+        progress: True, or a function (done, total, eta_seconds) that may return a true value to stop; step: a function
+        (evaluation, sigma, first, denoised) that sees each estimate.  Ctrl-C stops within one evaluation."""
         n = _values.integer(n, "n", 1, 2**48)
         return self._run(self._options, n, lambda o, out: int(lib.cm_sampler_run_images(self._alive(), C.byref(o), out)),
                          labels=labels, seed=seed, noise=noise, progress=progress, first_index=first_index,
@@ -649,11 +649,10 @@ class Sampler(Editing, Handle):
         failure: List[BaseException] = []
         began, bar = time.monotonic(), Bar("sampling")
 
-        def on_progress(_: Any, done: int, total: int) -> None:
+        def on_progress(_: Any, done: int, total: int) -> Any:
             if progress is True:
-                bar.show(done, total)
-            elif callable(progress):
-                progress(done, total, (time.monotonic() - began) * (total / done - 1))
+                return bar.show(done, total)
+            return callable(progress) and progress(done, total, (time.monotonic() - began) * (total / done - 1))
 
         def on_step(_: Any, evaluation: int, sigma: float, first: int, images: Any) -> Any:
             seen, pointer = _values.new_images((images.contents.n,) + shape)

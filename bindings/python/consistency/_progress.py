@@ -50,7 +50,7 @@ class Bar:
             self.shown = now
 
     def close(self) -> None:
-        if self.bar not in (None, self):
+        if self.bar is not None and self.bar is not self:  # bars of tqdm compare with none but each other
             self.bar.close()
 
 
