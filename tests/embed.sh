@@ -122,6 +122,10 @@ rust() {
     command -v rustc >/dev/null || { absent rust rustc; return; }
     compile rust HEADERS="$PWD/tests/headers.py" PYTHON="$python" || return
     same_page Rust "$root/rust.png" "$root/src/rust/draw"
+    odd=$root/rust-$(printf '\377').png # a name that is not UTF-8
+    rm -f "$odd"
+    "$root/src/rust/draw" "$model" "$odd" 2>/dev/null && cmp -s "$root/rust.png" "$odd" || fail "rust: a name that is not UTF-8"
+    rm -f "$odd"
 }
 csharp() {
     command -v mcs >/dev/null && command -v mono >/dev/null || { absent csharp Mono; return; }

@@ -6,8 +6,9 @@
 mod consistency;
 
 use consistency::*;
-use std::ffi::{c_void, CStr, CString};
+use std::ffi::{c_void, CStr, CString, OsStr, OsString};
 use std::mem::size_of;
+use std::os::unix::ffi::OsStrExt;
 use std::ptr::{null, null_mut};
 
 // A status as a result, with the library's own sentence.
@@ -16,6 +17,11 @@ fn check(status: cm_status) -> Result<(), String> {
         return Ok(());
     }
     Err(unsafe { CStr::from_ptr(cm_last_message()) }.to_string_lossy().into_owned())
+}
+
+// A name of a file, which need not be UTF-8.
+fn c_string(path: &OsStr) -> Result<CString, String> {
+    CString::new(path.as_bytes()).map_err(|e| e.to_string())
 }
 
 // Handles free what they hold.
@@ -27,8 +33,8 @@ impl Drop for Model {
 }
 
 impl Model {
-    fn load(path: &str) -> Result<Model, String> {
-        let path = CString::new(path).map_err(|e| e.to_string())?;
+    fn load(path: &OsStr) -> Result<Model, String> {
+        let path = c_string(path)?;
         let mut model = Model(null_mut());
         check(unsafe { cm_model_load(null_mut(), path.as_ptr(), null(), &mut model.0) })?;
         Ok(model)
@@ -65,7 +71,7 @@ fn pictures(n: usize, height: i32, width: i32, channels: i32, bytes: &mut [u8]) 
     }
 }
 
-fn draw(model: &str, page: &str) -> Result<(), String> {
+fn draw(model: &OsStr, page: &OsStr) -> Result<(), String> {
     let model = Model::load(model)?;
     let info = model.info()?;
     let mut sampler = Sampler(null_mut());
@@ -91,13 +97,13 @@ fn draw(model: &str, page: &str) -> Result<(), String> {
         let mut paper = vec![0u8; (height * width * info.channels) as usize];
         let sheet = pictures(1, height, width, info.channels, &mut paper);
         check(cm_image_grid(&out, columns, 2, 128, &sheet))?;
-        let path = CString::new(page).map_err(|e| e.to_string())?;
+        let path = c_string(page)?;
         check(cm_image_write(null_mut(), path.as_ptr(), &sheet, null()))
     }
 }
 
 fn main() {
-    let given: Vec<String> = std::env::args().collect();
+    let given: Vec<OsString> = std::env::args_os().collect();
     if given.len() != 3 {
         eprintln!("usage: draw MODEL.safetensors PAGE.png");
         std::process::exit(2);
