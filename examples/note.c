@@ -91,8 +91,8 @@ const char *note_like(const cli *c, const char *path, const char **values, char 
     const char *model = json_string_value(json_object_get(object, "model"));
     const char *hash = json_string_value(json_object_get(object, "weights"));
     begin = json_string_value(json_object_get(object, "program"));
-    if (!begin || strncmp(begin, c->program, strlen(c->program)) != 0 || !model || !hash ||
-        strlen(hash) >= TIMES_MODEL)
+    if (!begin || strncmp(begin, c->program, strlen(c->program)) != 0 || begin[strlen(c->program)] != ' ' || !model ||
+        !hash || strlen(hash) >= TIMES_MODEL)
         cli_usage_error(c, "--like %s: the picture does not say how it was drawn", path);
     strcpy(weights, hash);
     json_object_foreach(json_object_get(object, "options"), name, value)
@@ -120,7 +120,8 @@ int note_is_picture(const char *path)
 
 static void print_value(const char *name, const json_t *value)
 {
-    char *text = json_is_string(value) ? strdup(json_string_value(value)) : json_dumps(value, JSON_REAL_PRECISION(9));
+    char *text = json_is_string(value) ? strdup(json_string_value(value))
+                                        : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
     fputs("  ", stdout);
     cli_print_text(stdout, name, 12);
     putchar(' ');

@@ -60,6 +60,13 @@ for drawn in "$model -l 3,5 -n 4 --sigmas 80,0.8 --seed 7" "$model -n 3 --no-cli
 done
 $bin/cm-info $dir/noted-1.png --json | python3 -c 'import json,sys; d = json.load(sys.stdin)["note"]; assert d["method"] == "multistep" and d["seed"] == "7" and d["sigmas"] == [80, 0.8] and len(d["weights"]) == 16 and d["program"].startswith("cm-sample "), d' || fail "cm-info of a picture"
 [ -z "$($bin/cm-info $dir/noted-1.png | sed 's/^ *\([^ ]*\).*/\1/' | sort | uniq -d)" ] || fail "cm-info of a picture says something twice"
+# Notes that others wrote: numbers are printed, and what another program drew is not drawn again.
+PYTHONPATH=bindings/python CONSISTENCY_BUILD=$1 python3 -c 'import consistency as cm, json, sys
+for name, program in (("numbers", "other 1"), ("sampler", "cm-sampler 1")):
+    cm.write_page("%s/noted-%s.png" % (sys.argv[1], name), [[[[0.0] * 8] * 8]], note=json.dumps({"program": program, "model": sys.argv[2], "weights": "0", "steps": 31, "quick": True}))' $dir $model || fail "notes are not written"
+expect 0 "steps        31" $bin/cm-info $dir/noted-numbers.png
+expect 0 "quick        true" $bin/cm-info $dir/noted-numbers.png
+expect 2 "does not say how" $bin/cm-sample --like $dir/noted-sampler.png -o $dir/other.png
 expect 2 "of a model with weights" $bin/cm-sample $teacher --like $dir/noted-1.png -o $dir/other.png
 expect 0 "a changed one" $bin/cm-sample --like $dir/noted-1.png --seed 8 -o "$dir/a changed one.png"
 cmp -s $dir/noted-1.png "$dir/a changed one.png" && fail "--like ignores --seed"
