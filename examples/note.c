@@ -24,6 +24,20 @@ static int is_among(const char *name, const char *const *names)
     return 0;
 }
 
+/* A text; of a name of a file, which need not be UTF-8, with U+FFFD where it is none. */
+static json_t *text_value(const char *text)
+{
+    json_t *value = json_string(text);
+    char *quoted = NULL;
+    size_t size;
+    FILE *out = value ? NULL : open_memstream(&quoted, &size);
+    if (!out) return value;
+    cli_json_string(out, text);
+    if (fclose(out) == 0) value = json_loads(quoted, JSON_DECODE_ANY, NULL);
+    free(quoted);
+    return value;
+}
+
 static json_t *option_strings(const note *n, const note_page *page)
 {
     json_t *options = json_object();
@@ -39,7 +53,7 @@ static json_t *option_strings(const note *n, const note_page *page)
     if (page->labels) json_object_set_new(options, "labels", json_string(page->labels));
     for (int i = 0; i < n->c->n_options; i++)
         if (n->values[i] && !is_among(n->c->options[i].name, unsaid) && !is_among(n->c->options[i].name, of_page))
-            json_object_set_new(options, n->c->options[i].name, json_string(n->values[i]));
+            json_object_set_new(options, n->c->options[i].name, text_value(n->values[i]));
     return options;
 }
 
@@ -47,7 +61,7 @@ char *note_text(const note *n, const note_page *page)
 {
     json_t *object = json_object(), *levels = json_array();
     json_object_set_new(object, "program", json_sprintf("%s %s", n->c->program, cm_version()));
-    json_object_set_new(object, "model", json_string(n->model));
+    json_object_set_new(object, "model", text_value(n->model));
     json_object_set_new(object, "weights", json_string(n->weights));
     json_object_set_new(object, "method", json_string(n->method));
     json_object_set_new(object, "seed", json_sprintf("%llu", (unsigned long long)n->seed));
@@ -121,7 +135,7 @@ int note_is_picture(const char *path)
 static void print_value(const char *name, const json_t *value)
 {
     char *text = json_is_string(value) ? strdup(json_string_value(value))
-                                        : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+                                       : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
     fputs("  ", stdout);
     cli_print_text(stdout, name, 12);
     putchar(' ');

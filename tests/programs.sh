@@ -67,6 +67,12 @@ for name, program in (("numbers", "other 1"), ("sampler", "cm-sampler 1")):
 expect 0 "steps        31" $bin/cm-info $dir/noted-numbers.png
 expect 0 "quick        true" $bin/cm-info $dir/noted-numbers.png
 expect 2 "does not say how" $bin/cm-sample --like $dir/noted-sampler.png -o $dir/other.png
+# A name that is not UTF-8 cannot stand in a note as it is: the model is said besides.
+odd=$dir/odd-$(printf '\377').safetensors
+cp $model "$odd"
+expect 0 "odd.png" $bin/cm-sample "$odd" -n 2 -o $dir/odd.png
+expect 1 "cannot open" $bin/cm-sample --like $dir/odd.png -o $dir/odd-again.png
+expect 0 "odd-again.png" $bin/cm-sample $model --like $dir/odd.png --no-note -o $dir/odd-again.png
 expect 2 "of a model with weights" $bin/cm-sample $teacher --like $dir/noted-1.png -o $dir/other.png
 expect 0 "a changed one" $bin/cm-sample --like $dir/noted-1.png --seed 8 -o "$dir/a changed one.png"
 cmp -s $dir/noted-1.png "$dir/a changed one.png" && fail "--like ignores --seed"
