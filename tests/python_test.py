@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The Python binding: sampling, errors, callbacks, Ctrl-C, threads; with numpy when there, and without."""
 import array, builtins, contextlib, copy, ctypes as C, gc, io, json, logging, math, mmap, os, pickle, random, re, shutil, signal, struct, subprocess, sys, tempfile, threading, time, types
-import unittest, unittest.mock
+import ctypes.util, unittest, unittest.mock
 from pathlib import Path
 
 sys.path.insert(0, "bindings/python")
@@ -1209,6 +1209,18 @@ def run_apart(code, *arguments):
     top = "import sys, threading, time, random; sys.path.insert(0, 'bindings/python'); import consistency as cm\n"
     return subprocess.run([sys.executable, "-X", "faulthandler", "-c", top + code, *arguments], capture_output=True, text=True,
                           timeout=1200)
+
+
+class Finding(unittest.TestCase):
+    """The library that CONSISTENCY_LIBRARY names is the one that is used, or none is."""
+
+    def test_named_library(self):
+        for name, words in (("/no/libconsistency.so.0", "LibraryNotFound.*\n.*no such file"),
+                            (C.util.find_library("z"), "ImportError: .* has no cm_")):
+            with unittest.mock.patch.dict(os.environ, CONSISTENCY_LIBRARY=name):
+                done = run_apart("")
+            self.assertEqual(done.returncode, 1, name)
+            self.assertRegex(done.stderr, words)
 
 
 class Calls(unittest.TestCase):

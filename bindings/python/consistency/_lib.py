@@ -25,8 +25,9 @@ def choices(name: str) -> List[str]:
 
 def _candidates() -> Iterator[str]:
     here = os.path.dirname(os.path.abspath(__file__))
-    if os.environ.get("CONSISTENCY_LIBRARY"):
+    if os.environ.get("CONSISTENCY_LIBRARY"):  # this one, or none
         yield os.environ["CONSISTENCY_LIBRARY"]
+        return
     yield os.path.join(here, "libconsistency.so.0")
     top = os.path.normpath(os.path.join(here, "..", "..", ".."))
     yield os.path.join(top, os.environ.get("CONSISTENCY_BUILD", "build"), "lib", "libconsistency.so.0")
@@ -44,7 +45,8 @@ def _load() -> Any:
         except OSError as error:
             tried.append("%s: %s" % (path, error))
     raise LibraryNotFound("libconsistency was not found. Tried:\n  " + "\n  ".join(tried)
-                          + "\nSet CONSISTENCY_LIBRARY to its path, or build it with make.")
+                          + ("\nCONSISTENCY_LIBRARY names this one; without it the package finds its own."
+                             if os.environ.get("CONSISTENCY_LIBRARY") else "\nSet CONSISTENCY_LIBRARY to its path, or build it with make."))
 
 
 PROGRESS = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.c_uint64, C.c_uint64)
@@ -618,7 +620,9 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
 
 def _prepare(lib: Any) -> Any:
     for name, (result, arguments) in PROTOTYPES.items():
-        function = getattr(lib, name)
+        function = getattr(lib, name, None)
+        if function is None:
+            raise ImportError("%s has no %s: it is no libconsistency, or an older one than this binding" % (lib._name, name))
         function.restype, function.argtypes = result, arguments
     if lib.cm_version_number() // 1000000 != 0:
         raise ImportError("this binding is for libconsistency 0.x, found %s" % lib.cm_version().decode())
