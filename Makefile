@@ -203,6 +203,8 @@ $(INFERENCE): $(OBJECTS) $(BUILD)/obj/inference/choices.o $(WITH)
 	rm -f $@
 	$(AR) rcD $@ $(BUILD)/obj/libconsistency-inference.o
 # What pkg-config is told: $(call say,WORDS OF SED) from the templates of pkgconfig/.
+# Not empty where two names differ; both may have blanks.
+elsewhere = $(subst x$(1)x,,x$(2)x)
 say = sed -e 's|@PREFIX@|$(subst &,\&,$(PREFIX))|' -e 's|@LIBDIR@|$(subst &,\&,$(LIBDIR))|' -e 's|@INCLUDEDIR@|$(subst &,\&,$(INCLUDEDIR))|' -e 's|@VERSION@|$(VERSION)|' \
     -e 's|@DEP_LIBS@|$(STATIC_LIBS)|' -e 's|@MPI_PC@|$(MPI_PC)|' $(1)
 $(BUILD)/lib/consistency-inference.pc: pkgconfig/consistency.pc.in Makefile include/consistency/base.h $(WITH)
@@ -302,7 +304,8 @@ install: all
 	set -e; for p in $(PROGRAMS); do for s in $(COMPLETIONS); do \
 	    case $$s in bash) to="$(BASHDIR)/$$p" ;; zsh) to="$(ZSHDIR)/_$$p" ;; fish) to="$(FISHDIR)/$$p.fish" ;; esac; \
 	    $(PLACE) -D $(BUILD)/completions/$$s/$$p "$(DESTDIR)$$to"; done; done
-	sed -e 's|@DNNL@|$(if $(DNNL),,dnnl)|' -e 's|@CXX@|$(if $(DNNL),,stdc++;gomp;)|' cmake/consistency-config.cmake.in | \
+	sed -e 's|@DNNL@|$(if $(DNNL),,dnnl)|' -e 's|@CXX@|$(if $(DNNL),,stdc++;gomp;)|' -e 's|@SONAME@|$(SONAME)|' \
+	    -e 's|@INCLUDEDIR@|$(if $(call elsewhere,$(INCLUDEDIR),$(PREFIX)/include),$(subst &,\&,$(INCLUDEDIR)))|' cmake/consistency-config.cmake.in | \
 	    $(PLACE) /dev/stdin "$(DESTDIR)$(CMAKEDIR)/consistency-config.cmake"
 	sed -e 's|@VERSION@|$(VERSION)|' -e 's|@MAJOR@|$(MAJOR)|' -e 's|@MINOR@|$(MINOR)|' cmake/consistency-config-version.cmake.in | \
 	    $(PLACE) /dev/stdin "$(DESTDIR)$(CMAKEDIR)/consistency-config-version.cmake"

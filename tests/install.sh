@@ -105,6 +105,10 @@ if command -v cmake >/dev/null; then
         fail "cmake: $(cat "$root/cmake-said" "$root/said" | grep -iA3 error | head -8)"
     fi
     mv "$root/moved" "$root/dest"
+    # Headers in a folder of their own, outside of the prefix.
+    $make -s install BUILD="$build" PREFIX="$root/apart" INCLUDEDIR="$root/the headers/0" >/dev/null || fail "make install with INCLUDEDIR"
+    cmake -S tests/install -B "$root/cmake-apart" -DCMAKE_PREFIX_PATH="$root/apart" >"$root/said" 2>&1 &&
+        cmake --build "$root/cmake-apart" --target everything-c >>"$root/said" 2>&1 || fail "cmake with INCLUDEDIR: $(grep -iA6 error "$root/said" | head -8)"
 else
     echo "install: CMake was not run, it is absent" | tee -a "${CHECK_SKIPS:-/dev/null}"
 fi
