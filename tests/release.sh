@@ -28,5 +28,9 @@ unpacked=$root/$(basename "$archive" .tar.gz)
 (cd "$unpacked" && "$python" bindings/python/consistency_build.py sdist --dist "$root/d3" >/dev/null) || fail "the archive does not give an archive"
 mkdir "$root/again" && tar -xzf "$root"/d3/*.tar.gz -C "$root/again" && diff -r "$unpacked" "$root/again/$(basename "$unpacked")" || fail "the archive's archive has other files"
 grep -q "^Version: $(basename "$unpacked" | sed 's/.*-//')$" "$unpacked/PKG-INFO" || fail "PKG-INFO has another version"
+# Where git refuses, what is not committed would be in the archive without a word.
+rm "$root/one/.git/HEAD"
+"$python" "$root/one/bindings/python/consistency_build.py" sdist --dist "$root/d4" 2>&1 >/dev/null | grep -q "git does not say what is committed" ||
+    fail "an archive of all that lies there is made without a word"
 [ $status = 0 ] && echo "release: $(basename "$archive"), $(stat -c %s "$archive") bytes, is the same from two folders; checksums, bill of materials and PKG-INFO are its own"
 exit $status

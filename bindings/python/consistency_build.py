@@ -222,6 +222,8 @@ def _tree():
     committed = _git("archive", "--format=tar", "--prefix=%s/" % prefix, "HEAD")
     if committed is not None:
         return committed
+    if os.path.exists(os.path.join(TOP, ".git")):
+        print("%s: git does not say what is committed (is the folder another user's?), so all that lies there is taken" % TOP, file=sys.stderr)
     plain, moment = io.BytesIO(), _moment()
 
     def entry(member):
