@@ -32,7 +32,8 @@ int ranks_launched(void)
 
 int ranks_threads(void)
 {
-    static const char *const here[] = {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE",
+    /* Slurm's is a list of all machines, as in "2(x3),1", which begins with the largest as a rule. */
+    static const char *const here[] = {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE",
                                        NULL};
     cpu_set_t set;
     CPU_ZERO(&set);

@@ -19,6 +19,9 @@ $train --out $dir/one && timeout 100 srun -n 2 $train --out $dir/two >$dir/out 2
 cmp $dir/one/model.safetensors $dir/two/model.safetensors && done=$((done + 1)) || fail "two processes learn something else than one"
 $build/bin/cm-sample $model -n 100 -q -o $dir/one.png && timeout 100 srun -n 2 $build/bin/cm-sample $model -n 100 -q -o $dir/two.png >$dir/out 2>&1 || fail "samples"
 cmp $dir/one.png $dir/two.png && done=$((done + 1)) || fail "two processes draw something else than one"
+# Where Slurm binds nobody, each has its share of the processors.
+timeout 100 srun --cpu-bind=none -n $(nproc) $build/bin/cm-sample $model -n 2 -o $dir/unbound.png >$dir/out 2>&1 || fail "ranks that are not bound"
+grep -q "^ranks 0-.*, 1 thread each" $dir/out && done=$((done + 1)) || fail "ranks that are not bound do not share the processors"
 
 # A rank that is killed: all end, and the last checkpoint goes on.
 lines() { cat "$1" 2>/dev/null | wc -l; }
