@@ -9,6 +9,7 @@
  * pauses that grow while nothing moves, since the processors belong to the computation. */
 #include "consistency_mpi.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -74,6 +75,8 @@ typedef struct engine {
     int broken;       /* MPI itself has failed: no more calls */
     int misses_first; /* rank 0 has not answered in time */
     int gives_up;     /* what runs ends soon */
+    int has_begun;    /* MPI_Init is over */
+    int abandoned;    /* nobody waits for MPI_Init any more */
 } engine;
 
 static double now(void)
@@ -517,6 +520,12 @@ static void *run(void *user)
 {
     engine *e = user;
     cm_status status = start_mpi(e);
+    (void)pthread_mutex_lock(&e->lock);
+    const int abandoned = e->abandoned;
+    e->has_begun = 1;
+    (void)pthread_cond_broadcast(&e->changed);
+    (void)pthread_mutex_unlock(&e->lock);
+    if (abandoned) return NULL;
     if (status == CM_OK) status = prepare(e);
     (void)pthread_mutex_lock(&e->lock);
     e->opened = status;
@@ -687,6 +696,32 @@ static cm_status say_why(char *text, size_t size, cm_status status, const char *
     return status;
 }
 
+/* MPI_Init waits for all processes and knows no end where one of them has died in it (mpirun --enable-recovery). */
+static int await_begin(engine *e)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += 1 + (time_t)(e->seconds < 1e9 ? e->seconds : 1e9);
+    (void)pthread_mutex_lock(&e->lock);
+    int late = 0;
+    while (!e->has_begun && !late) late = pthread_cond_timedwait(&e->changed, &e->lock, &until) == ETIMEDOUT;
+    e->abandoned = !e->has_begun;
+    while (!e->ready && !e->abandoned) (void)pthread_cond_wait(&e->changed, &e->lock);
+    const int begun = !e->abandoned;
+    (void)pthread_mutex_unlock(&e->lock);
+    return begun;
+}
+
+static void make_locks(engine *e)
+{
+    pthread_condattr_t monotonic;
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_mutex_init(&e->lock, NULL);
+    (void)pthread_cond_init(&e->changed, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+}
+
 cm_status cm_mpi_open(const cm_mpi_options *options, cm_group *group, char *text, size_t size)
 {
     const cm_mpi_options usual = CM_MPI_OPTIONS_INIT;
@@ -699,15 +734,18 @@ cm_status cm_mpi_open(const cm_mpi_options *options, cm_group *group, char *text
     e->options = options ? *options : usual;
     e->seconds = e->options.seconds > 0 ? e->options.seconds : 600;
     e->last = &e->first;
-    (void)pthread_mutex_init(&e->lock, NULL);
-    (void)pthread_cond_init(&e->changed, NULL);
+    make_locks(e);
     if (!start_thread(e)) {
         free_engine(e);
         return say_why(text, size, CM_ERR_MEMORY, "the system gives no thread for MPI");
     }
-    (void)pthread_mutex_lock(&e->lock);
-    while (!e->ready) (void)pthread_cond_wait(&e->changed, &e->lock);
-    (void)pthread_mutex_unlock(&e->lock);
+    if (!await_begin(e)) { /* the thread and what it stands on stay until the process ends */
+        char words[100];
+        (void)snprintf(words, sizeof words,
+                       "MPI has not begun within %g s: a process that was started with this one is missing",
+                       e->seconds);
+        return say_why(text, size, CM_ERR_PEER, words);
+    }
     if (e->opened != CM_OK) {
         const cm_status status = say_why(text, size, e->opened, e->text);
         (void)pthread_join(e->thread, NULL);

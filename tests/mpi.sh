@@ -239,6 +239,20 @@ if [ $rounds -gt 0 ] && $MPIRUN --version | grep -q "Open MPI"; then
     done
 fi
 
+# A rank that dies while MPI begins: the others do not wait for ever.
+if [ $rounds -gt 0 ] && $MPIRUN --version | grep -q "Open MPI"; then
+    timeout 60 $run --enable-recovery -n 3 $build/bin/cm-sample models/digits_consistency.safetensors -q --retry --mpi-timeout 3 -o $dir/begins.png >$dir/out 2>&1 &
+    job=$!
+    pid=""
+    while [ -z "$pid" ] && kill -0 $job 2>/dev/null; do
+        for p in $(pgrep -f "^$build/bin/cm-sample.*begins.png"); do tr '\0' '\n' < /proc/$p/environ 2>/dev/null | grep -q "^OMPI_COMM_WORLD_RANK=1\$" && pid=$p; done
+    done
+    kill -9 $pid || fail "rank 1 was not there to be killed"
+    wait $job
+    [ $? = 124 ] && fail "a rank that dies at the beginning leaves the others waiting"
+    [ -f $dir/begins.png ] || grep -q "MPI has not begun within 3 s" $dir/out && done=$((done + 1)) || fail "nobody says that MPI has not begun"
+fi
+
 # A plugin of another MPI than mpirun's.
 if [ $rounds -gt 0 ] && $MPIRUN --version | grep -q "Open MPI" && pkg-config --exists mpich; then
     mkdir $dir/mpich
