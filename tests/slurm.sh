@@ -8,7 +8,9 @@ skip() { echo "slurm: not run, $1" | tee -a "${CHECK_SKIPS:-/dev/null}"; exit 0;
 [ -f "$build/lib/libconsistency-mpi.so" ] || skip "there is no plugin: mpi-default-dev is absent"
 command -v srun >/dev/null && timeout 20 srun -n 2 true 2>/dev/null || skip "there is no Slurm with two processors"
 dir=$(mktemp -d /tmp/cm-slurm-XXXXXX)
-trap 'rm -rf "$dir"' EXIT
+id=""
+trap '[ -z "$id" ] || scancel $id 2>/dev/null; rm -rf "$dir"' EXIT
+trap 'exit 1' INT TERM
 status=0 done=0
 fail() { echo "FAIL slurm: $1"; cat "$dir/out" 2>/dev/null; status=1; }
 train="$build/bin/cm-train --data ../shared/data/mnist --preset smoke --set micro_shards=2 --threads 1 --sample-every 0 --no-estimate -q"
