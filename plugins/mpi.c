@@ -420,17 +420,14 @@ static int await_work(engine *e, int *leaves)
 
 static void serve(engine *e)
 {
-    double rest = 0, idle = 0;
+    double rest = 0;
     int leaves;
     while (await_work(e, &leaves)) {
         e->gives_up |= leaves;
         if (leaves && !e->broken) say(e, &e->own);
         int moved = round_of(e);
         if (!e->broken) moved |= hear(e);
-        /* Short rests as long as an answer is near: each costs a sum of several messages that much.  Looking costs
-         * some 5 us, so whoever waits for long looks less often. */
-        idle = moved ? 0 : idle + rest;
-        rest = moved ? 0 : rest < 2e-5 ? 2e-5 : rest < (idle < 0.02 ? 8e-5 : 5e-4) ? 2 * rest : rest;
+        rest = moved ? 0 : rest < 2e-5 ? 2e-5 : rest < 5e-4 ? 2 * rest : rest;
         if (rest > 0) pause_for(rest);
     }
 }

@@ -23,8 +23,7 @@ cm_status cmi_share_check(const cm_share *s, size_t images, size_t slice)
     if (slices >= s->shards) return CM_OK;
     CM_FAIL(CM_ERR_ARGUMENT,
             "a step of %zu images has %zu micro-batches of %zu, fewer than the %zu parts (micro_shards, or one a "
-            "process) "
-            "that its gradient is summed from: give a larger batch or a smaller microbatch",
+            "process) that its gradient is summed from: give a larger batch or a smaller microbatch",
             images, slices, slice, s->shards);
 }
 
