@@ -2,7 +2,8 @@
 "use strict";
 
 const studio = {
-    job: null,
+    job: null,         // what runs, once the server has told its name
+    unwanted: false,   // cancel() came; a job that has no name yet is cancelled as soon as it has one
 
     async open() {
         return (await fetch("/model")).json();
@@ -12,8 +13,11 @@ const studio = {
     async run(request, report) {
         const query = new URLSearchParams({label: request.label, steps: request.steps, count: request.count, seed: request.seed});
         const body = request.picture ? new Blob([request.picture, request.mask]) : null;
+        this.job = null;
+        this.unwanted = false;
         const asked = await this.reply(await fetch("/jobs?" + query, {method: "POST", body: body}));
         this.job = asked.job;
+        if (this.unwanted) await this.cancel();
         for (;;) {
             const state = await this.reply(await fetch("/jobs/" + asked.job));
             report(state.done, state.total);
@@ -28,6 +32,7 @@ const studio = {
     },
 
     async cancel() {
+        this.unwanted = true;
         if (this.job) await fetch("/jobs/" + this.job, {method: "DELETE"});
     },
 

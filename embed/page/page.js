@@ -68,6 +68,7 @@ async function run(fill) {
     if (fill) Object.assign(request, {picture: state.picture, mask: state.mask});
     setBusy(true);
     at("said").textContent = "";
+    at("progress").value = 0;
     try {
         const made = await studio.run(request, (done, total) => { at("progress").value = total ? done / total : 0; });
         state.pictures = made.pictures;
