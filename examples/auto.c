@@ -54,7 +54,7 @@ static void read_shares(auto_run *a, const char *text)
     double *s = a->wishes.shares;
     const size_t n = cli_list(a->c, "shares", text, s, PLAN_STAGES);
     if (n != PLAN_STAGES || s[0] < 0 || s[1] < 0 || s[2] < 0 || !(s[0] + s[1] + s[2] > 0))
-        cli_usage_error(a->c, "--shares: '%s' is not three numbers like 45,15,40, of teacher, mid and tune", text);
+        cli_usage_error(a->c, "--shares: '%s' is not three numbers like 40,0,60, of teacher, mid and tune", text);
     if (s[1] > 0 && !(s[0] > 0))
         cli_usage_error(a->c, "--shares: mid-training needs a teacher: give 0 for it too, or more for the teacher");
 }

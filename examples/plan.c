@@ -246,8 +246,8 @@ static void write_options(const plan_facts *f, const plan_wishes *w, const plan 
     s->options[0] = '\0';
     add(s->options, "objective=%s batch=%d %s precision=%s ema=halflife:%.0f:0.05", s->kind->objective, p->batch,
         s->kind->options, p->precision == PLAN_BF16 ? "bf16" : "f32", images > 1 ? images : 1);
-    if (!is_teacher) add(s->options, " huber_c=%.4g", recipe.huber * sqrt((double)f->channels * p->side * p->side));
-    if (s->number == 2 && share_of(w, 1) > 0) add(s->options, " %s", recipe.tuning_after_mid);
+    if (s->kind->has_huber)
+        add(s->options, " huber_c=%.4g", recipe.huber * sqrt((double)f->channels * p->side * p->side));
     if (f->may_mirror) add(s->options, " %s", recipe.mirrored);
     if (is_teacher && is_augmented(f, w)) add(s->options, " %s", recipe.augment);
     if (f->pictures < recipe.dropout_below) add(s->options, " %s", recipe.dropout);

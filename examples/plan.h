@@ -26,8 +26,9 @@ typedef struct plan_rung {
 
 typedef struct plan_kind {
     const char *name, *objective; /* of a stage */
-    double share;                 /* of the budget */
+    double share;                 /* of the budget; 0: left out unless shares are given */
     const char *options;          /* KEY=VALUE with blanks between them; schedules in shares of the steps */
+    int has_huber;                /* 1: its distance is pseudo-Huber, whose c follows the size of an image */
 } plan_kind;
 
 typedef struct plan_recipe {
@@ -39,17 +40,16 @@ typedef struct plan_recipe {
     int batches[4];     /* from the smallest to the largest: the largest that leaves ... */
     double least_steps; /* ... so many steps to the teacher is taken */
     double held_out;    /* the share of the pictures that is kept back, ... */
-    uint64_t held_out_most;       /* ... at most so many, ... */
-    uint64_t held_out_from;       /* ... and none of sets smaller than this */
-    uint64_t augment_below;       /* sets that are smaller than this are augmented, ... */
-    const char *augment;          /* ... the teacher with these options, */
-    int augment_dim;              /* for which its network has this argument */
-    uint64_t dropout_below;       /* and sets smaller than this ... */
-    const char *dropout;          /* ... in every stage with these */
-    const char *mirrored;         /* options of all stages where pictures may be mirrored */
-    const char *tuning_after_mid; /* options of the tuning where the stage before it was made */
-    double huber;                 /* c of pseudo-Huber is this times the root of the values of an image */
-    double average;               /* half-life of the average: this share of the images of the stage */
+    uint64_t held_out_most; /* ... at most so many, ... */
+    uint64_t held_out_from; /* ... and none of sets smaller than this */
+    uint64_t augment_below; /* sets that are smaller than this are augmented, ... */
+    const char *augment;    /* ... the teacher with these options, */
+    int augment_dim;        /* for which its network has this argument */
+    uint64_t dropout_below; /* and sets smaller than this ... */
+    const char *dropout;    /* ... in every stage with these */
+    const char *mirrored;   /* options of all stages where pictures may be mirrored */
+    double huber;           /* c of pseudo-Huber is this times the root of the values of an image */
+    double average;         /* half-life of the average: this share of the images of the stage */
 } plan_recipe;
 extern const plan_recipe recipe;
 

@@ -36,7 +36,7 @@ static const cli_option options[] = {
     {"no-estimate", 0, NULL, "neither compare memory nor time two steps before the run"},
     {"budget", 0, "TIME", "with --preset auto: how long all of it may take, such as 20min, 3h or 1d"},
     {"shares", 0, "A,B,C",
-     "with --preset auto: shares of teacher, mid-training and tuning; 0 leaves one out (45,15,40)"},
+     "with --preset auto: shares of teacher, mid-training and tuning; 0 leaves one out (40,0,60)"},
     {"print-plan", 0, NULL, "with --preset auto: print what would be done, and stop"},
     {"print-config", 0, NULL, "print all that a run would be made with, for --config, and stop"},
     {"doctor", 0, "RUN", "read the log of a run or a plan, say what is suspicious in it and what to do, and stop"},

@@ -66,12 +66,12 @@ def events(out):
 auto = ["--preset", "auto", "--data", data, "--threads", "1"]
 small = ["--batch", "16", "--set", "precision=f32"]
 fixed = [*auto, *small, "--budget", "60s", "--checkpoint-seconds", "0", "--checkpoint-every", "2", "--sample-every", "0",
-         "--set", "teacher.steps=14", "--set", "mid.steps=4", "--set", "tune.steps=8", "--set", "tune.lr=0.0003"]
+         "--shares", "45,15,40", "--set", "teacher.steps=14", "--set", "mid.steps=4", "--set", "tune.steps=8", "--set", "tune.lr=0.0003"]
 
 # --- the plan ---------------------------------------------------------------------------------------------------------------
 
-text = run(*auto, *small, "--budget", "30s", "--print-plan", word="260 pictures (folder), in colour, 2 classes from folder names")
-for word in ("teacher    edm", "mid        cmt", "tune       ect", "augment=0.12", "held out", "16 x 16", "batch      16 (as it was given)"):
+text = run(*auto, *small, "--budget", "30s", "--shares", "45,15,40", "--print-plan", word="260 pictures (folder), in colour, 2 classes from folder names")
+for word in ("teacher    edm", "mid        cmt", "tune       sct", "augment=0.12", "held out", "16 x 16", "batch      16 (as it was given)"):
     if word not in text:
         fail("no '%s' in the plan:\n%s" % (word, text))
 run(*auto, "--print-plan", code=2, word="--preset auto needs --data and --budget")
@@ -80,7 +80,7 @@ run(*auto, "--budget", "30s", "--steps", "5", code=2, word="--set teacher.steps=
 run(*auto, "--budget", "30s", "--shares", "0,1,1", code=2, word="mid-training needs a teacher")
 run(*auto, "--budget", "30s", "--out", top + "/x", "--set", "mu=0.5", code=2, word="no stage of the plan reads it")
 run(*auto, "--budget", "30s", "--out", top + "/x", "--set", "teacher.ect_q=4", code=2, word="no such stage of the plan reads it")
-run(*auto, "--budget", "30s", "--out", top + "/x", "--shares", "1,0,1", "--set", "mid.lr=1", code=2, word="that stage is left out")
+run(*auto, "--budget", "30s", "--out", top + "/x", "--set", "mid.lr=1", code=2, word="that stage is left out")
 run(*auto, "--budget", "30s", "--out", top + "/x", "--set", "tutor.lr=1", code=2, word="the stages are teacher, mid and tune")
 run(*auto, "--budget", "30s", "--out", data + "/red/x", code=1, word="inside the folder of its pictures")
 run("--data", data, "--budget", "30s", "--out", top + "/x", code=2, word="--budget has no effect without --preset auto")
@@ -109,7 +109,7 @@ if r.returncode or "model.safetensors is used" not in r.stderr + r.stdout:
     fail("cm-sample of a plan: %s%s" % (r.stdout, r.stderr))
 run("--out", top + "/whole", "--resume", word="is finished")
 text = run("--doctor", top + "/whole", code=3, word="the run has ended after 224 of the")  # 14 steps of 16
-for word in ("stages/1-teacher\nedm, step 14 of 14", "stages/2-mid\ncmt, step 4 of 4", "stages/3-tune\nect, step 8 of 8", "finished"):
+for word in ("stages/1-teacher\nedm, step 14 of 14", "stages/2-mid\ncmt, step 4 of 4", "stages/3-tune\nsct, step 8 of 8", "finished"):
     if word not in text:
         fail("no '%s' in what the doctor says:\n%s" % (word, text))
 run("--out", top + "/whole", "--resume", "--batch", "8", code=2, word="plan.json says it")

@@ -42,6 +42,14 @@ static plan_wishes no_wishes(void)
     return w;
 }
 
+/* All three stages. */
+static plan_wishes three_stages(void)
+{
+    plan_wishes w = no_wishes();
+    w.shares[0] = 45, w.shares[1] = 15, w.shares[2] = 40;
+    return w;
+}
+
 /* Answers every question; returns how many there were. */
 static int measure_all(plan_facts *f, const plan_wishes *w, double speed, double bf16)
 {
@@ -82,15 +90,15 @@ START_TEST(plans_of_every_size)
                     plan_facts f = facts_of(budgets[b], pictures[n], sides[s]);
                     const plan_wishes w = no_wishes();
                     const plan p = made(&f, &w, speeds[v], 1.1);
-                    ck_assert_int_eq(p.n_stages, 3);
+                    ck_assert_int_eq(p.n_stages, 2);
                     ck_assert_double_le(p.seconds, budgets[b]);
                     ck_assert_double_ge(p.seconds, 0.98 * budgets[b]);
                     ck_assert_int_le(p.side, sides[s]);
                     ck_assert_uint_ge(pictures[n], recipe.rungs[p.rung].pictures);
                     ck_assert_int_eq(p.precision, PLAN_F32);
-                    for (int k = 0; k < 3; k++) {
+                    for (int k = 0; k < 2; k++) {
                         ck_assert_int_ge(p.stages[k].steps, 2);
-                        ck_assert_double_eq_tol(p.stages[k].seconds / p.seconds, recipe.stages[k].share, 0.01);
+                        ck_assert_double_eq_tol(p.stages[k].seconds / p.seconds, p.stages[k].kind->share, 0.01);
                     }
                 }
 }
@@ -101,7 +109,7 @@ START_TEST(larger_networks_for_more_time)
 {
     int before = 0, last = 0;
     const plan_wishes w = no_wishes();
-    for (double budget = 600; budget < 1e6; budget *= 1.5) {
+    for (double budget = 600; budget < 3e6; budget *= 1.5) {
         plan_facts f = facts_of(budget, 50000, 32);
         const plan p = made(&f, &w, 1e11, 1);
         ck_assert_int_ge(p.rung, before);
@@ -135,7 +143,7 @@ START_TEST(precision_by_speed)
     ck_assert_int_eq(never.precision, PLAN_F32);
     ck_assert_str_eq(never.why_precision, "this processor has no steps in bfloat16");
     plan p = made(&f, &w, 2e10, 1.5);
-    ck_assert_ptr_nonnull(strstr(p.stages[2].options, "precision=bf16"));
+    ck_assert_ptr_nonnull(strstr(p.stages[1].options, "precision=bf16"));
     f = facts_of(3600, 20000, 32);
     ck_assert_int_eq(made(&f, &w, 2e10, 1.2).precision, PLAN_F32);
     w.precision = PLAN_F32;
@@ -149,7 +157,7 @@ END_TEST
  * mirrors. */
 START_TEST(options_by_pictures)
 {
-    const plan_wishes w = no_wishes();
+    const plan_wishes w = three_stages();
     plan_facts f = facts_of(3600, 50000, 32);
     plan p = made(&f, &w, 2e10, 1);
     ck_assert_ptr_null(strstr(p.stages[0].options, "augment"));
@@ -166,14 +174,36 @@ START_TEST(options_by_pictures)
     p = made(&f, &w, 2e10, 1);
     for (int k = 0; k < 3; k++) ck_assert_ptr_null(strstr(p.stages[k].options, "flip"));
     ck_assert_ptr_null(strstr(p.stages[0].options, "augment"));
-    ck_assert_ptr_nonnull(strstr(p.stages[2].options, "ect_first_stage=7"));
-    ck_assert_ptr_nonnull(strstr(p.stages[2].options, "huber_c=0.2993"));
+    ck_assert_ptr_nonnull(strstr(p.stages[1].options, "objective=cmt"));
+    ck_assert_ptr_nonnull(strstr(p.stages[1].options, "huber_c=0.2993"));
+    ck_assert_ptr_nonnull(strstr(p.stages[2].options, "objective=sct"));
+    ck_assert_ptr_null(strstr(p.stages[2].options, "huber_c"));
+}
+END_TEST
+
+/* Every rung at every side is a network that the library makes. */
+START_TEST(every_network_is_one)
+{
+    cm_context *context;
+    OK(cm_context_create(NULL, &context));
+    static const int sides[] = {28, 32, 48, 64}, channels[] = {1, 3}, classes[] = {0, 10}, augment_dims[] = {0, 6};
+    for (int r = 0; r < recipe.n_rungs; r++)
+        for (int i = 0; i < 4; i++)
+            for (int kind = 0; kind < 2; kind++) {
+                char text[PLAN_NETWORK];
+                cm_model *model = NULL;
+                ck_assert(plan_network(r, sides[i], channels[kind], classes[kind], augment_dims[kind], text));
+                ck_assert_msg(cm_model_create(context, text, 0, &model) == CM_OK, "%s at %d: %s",
+                              recipe.rungs[r].name, sides[i], cm_last_message());
+                cm_model_free(model);
+            }
+    cm_context_free(context);
 }
 END_TEST
 
 START_TEST(wishes_are_kept)
 {
-    plan_wishes w = no_wishes();
+    plan_wishes w = three_stages();
     plan_facts f = facts_of(3600, 50000, 32);
     w.batch = 48;
     w.steps[1] = 123;
@@ -189,7 +219,6 @@ START_TEST(wishes_are_kept)
     p = made(&f, &w, 2e10, 1);
     ck_assert_int_eq(p.n_stages, 1);
     ck_assert_int_eq(p.stages[0].number, 2);
-    ck_assert_ptr_null(strstr(p.stages[0].options, "ect_first_stage"));
     for (int i = 0; i < f.n_measures; i++) ck_assert_int_eq(f.measures[i].stage, 2);
     w = no_wishes();
     w.is_network_given = 1;
@@ -324,7 +353,7 @@ END_TEST
 /* The stages that are fixed cost what they cost, the others share the rest. */
 START_TEST(allowances)
 {
-    plan_wishes w = no_wishes();
+    plan_wishes w = three_stages();
     plan_facts f = facts_of(1000, 50000, 32);
     w.steps[1] = 50;
     const plan p = made(&f, &w, 1e10, 1);
@@ -346,6 +375,7 @@ Suite *make_suite(void)
     tcase_add_test(t, smaller_images_for_less_time);
     tcase_add_test(t, precision_by_speed);
     tcase_add_test(t, options_by_pictures);
+    tcase_add_test(t, every_network_is_one);
     tcase_add_test(t, wishes_are_kept);
     tcase_add_test(t, no_plan);
     tcase_add_test(t, ends_in_time);
