@@ -74,6 +74,14 @@ static void read_network(auto_run *a, const char *text)
     cm_model_free(model);
 }
 
+static void read_objective(auto_run *a, const char *text)
+{
+    int t = 0;
+    while (t < recipe.n_tunings && strcmp(recipe.tunings[t].objective, text) != 0) t++;
+    if (t == recipe.n_tunings) cli_usage_error(a->c, "--objective %s: with --preset auto it is sct or ect", text);
+    a->wishes.tuning = t;
+}
+
 /* Keys that the plan itself decides. */
 static void refuse_key(const cli *c, const auto_given *g)
 {
@@ -112,6 +120,7 @@ static void take(auto_run *a, const auto_request *r)
     if (r->shares) read_shares(a, r->shares);
     if (r->network) read_network(a, r->network);
     if (r->network && r->size) cli_usage_error(a->c, "--size has no effect beside --network, which says it");
+    if (r->objective) read_objective(a, r->objective);
     if (r->batch) a->wishes.batch = (int)cli_integer(a->c, "batch", r->batch, 1, 65536);
     for (int i = 0; i < r->n_given; i++) take_given(a, &r->given[i]);
 }

@@ -25,7 +25,7 @@ typedef struct auto_given {
 
 /* What the command line says. */
 typedef struct auto_request {
-    const char *data, *out, *budget, *shares, *size, *labels, *network, *batch, *seed, *threads;
+    const char *data, *out, *budget, *shares, *size, *labels, *network, *batch, *seed, *threads, *objective;
     int random_crop, stop_on_bad, resume, only_plan, quiet;
     auto_given given[AUTO_GIVEN];
     int n_given;

@@ -215,20 +215,33 @@ static void read_chosen(auto_run *a, json_t *json)
     text_of(a, json, "config", p->network, sizeof p->network);
 }
 
+/* A tuning is known by the objective among its options. */
+static int tuning_of(const auto_run *a, const char *options)
+{
+    for (int t = 0; t < recipe.n_tunings; t++) {
+        char first[64];
+        const int n = snprintf(first, sizeof first, "objective=%s ", recipe.tunings[t].objective);
+        if (strncmp(options, first, (size_t)n) == 0) return t;
+    }
+    damaged(a, "plan.json", "objective");
+    return 0;
+}
+
 static void read_stage(auto_run *a, json_t *json)
 {
     plan *p = &a->plan;
     if (p->n_stages == PLAN_STAGES) damaged(a, "plan.json", "stages");
     plan_stage *s = &p->stages[p->n_stages++];
     s->number = index_of(a, json, "name", PLAN_STAGES, stage_name);
-    s->kind = &recipe.stages[s->number];
+    text_of(a, json, "options", s->options, sizeof s->options);
+    if (s->number == PLAN_STAGES - 1) a->wishes.tuning = tuning_of(a, s->options);
+    s->kind = plan_kind_of(s->number, a->wishes.tuning);
     s->steps = (int64_t)NUMBER("steps");
     s->is_fixed = (int)NUMBER("fixed");
     s->share = NUMBER("share");
     s->seconds_image = NUMBER("seconds_image");
     s->seconds = NUMBER("seconds");
     p->seconds += s->seconds;
-    text_of(a, json, "options", s->options, sizeof s->options);
 }
 
 static void read_given(auto_run *a, json_t *json)

@@ -27,6 +27,11 @@ typedef struct {
     int is_wanting;
 } chooser;
 
+const plan_kind *plan_kind_of(int stage, int tuning)
+{
+    return stage == PLAN_STAGES - 1 ? &recipe.tunings[tuning] : &recipe.stages[stage];
+}
+
 static double ask(chooser *c, int side, int rung, int precision, int stage)
 {
     const plan_measure m = {side, rung, precision, stage, 0};
@@ -171,7 +176,7 @@ static void choose_stages(chooser *c, plan *p)
     for (int k = 0; k < PLAN_STAGES; k++) {
         plan_stage *s = &p->stages[p->n_stages];
         if (!(share_of(c->w, k) > 0)) continue;
-        s->kind = &recipe.stages[k];
+        s->kind = plan_kind_of(k, c->w->tuning);
         s->number = k;
         s->is_fixed = c->w->steps[k] > 0;
         s->steps = c->w->steps[k];

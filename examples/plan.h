@@ -34,7 +34,9 @@ typedef struct plan_kind {
 typedef struct plan_recipe {
     const plan_rung *rungs; /* from the smallest to the largest */
     int n_rungs;
-    plan_kind stages[PLAN_STAGES];
+    plan_kind stages[PLAN_STAGES]; /* of the last one the name and the share: what it is, tunings say */
+    const plan_kind *tunings;      /* the first, unless another objective was asked for */
+    int n_tunings;
     double work;        /* the part of a stage's time that its steps take; the others: pages, looks, checkpoints */
     double bf16_gain;   /* bfloat16 is taken where it is so many times as fast as float32 */
     int batches[4];     /* from the smallest to the largest: the largest that leaves ... */
@@ -74,7 +76,7 @@ typedef struct plan_facts {
 
 /* What was said by options.  0, or a negative precision: the plan chooses. */
 typedef struct plan_wishes {
-    int batch, precision;
+    int batch, precision, tuning;
     int is_network_given;       /* measures have the rung PLAN_GIVEN then */
     double shares[PLAN_STAGES]; /* all 0: those of the recipe; a stage of share 0 is left out */
     int64_t steps[PLAN_STAGES]; /* of single stages; their share gives way */
@@ -102,6 +104,8 @@ typedef struct plan {
 
 /* --- planning --------------------------------------------------------------------------------------- */
 
+/* What a stage is, where the last one is the tuning of this index. */
+const plan_kind *plan_kind_of(int stage, int tuning);
 /* Whether a measurement is missing; then *wanted is what, without its seconds. */
 int plan_next(const plan_facts *facts, const plan_wishes *wishes, plan_measure *wanted);
 /* The plan, once plan_next wants nothing more.  NULL, or a sentence that says why there is none. */

@@ -329,9 +329,9 @@ static void refuse_with_auto(const program *p, int goes_on)
 {
     if (ranks_launched() > 1)
         cli_usage_error(&p->c, "--preset auto is of one process, and there are %d", ranks_launched());
-    static const char *const never[] = {"config", "no-estimate", "print-config", "objective",
-                                        "steps",  "init",        "teacher",      "allow-changes",
-                                        "mpi",    "mpi-timeout", "log-ranks",    NULL};
+    static const char *const never[] = {"config",  "no-estimate",   "print-config", "steps",       "init",
+                                        "teacher", "allow-changes", "mpi",          "mpi-timeout", "log-ranks",
+                                        NULL};
     static const char *const again[] = {"out", "resume", "quiet", "preset", "threads", "budget", NULL};
     for (int i = 0; i < N_OPTIONS; i++) {
         if (!p->values[i]) continue;
@@ -347,7 +347,7 @@ static void refuse_with_auto(const program *p, int goes_on)
 static int train_by_plan(program *p, int goes_on)
 {
     static const char *const own[] = {"data",    "preset", "size", "labels",  "random-crop", "stop-on-bad",
-                                      "network", "batch",  "seed", "threads", NULL};
+                                      "network", "batch",  "seed", "threads", "objective",   NULL};
     const char *const *v = p->values;
     static auto_request r;
     refuse_with_auto(p, goes_on);
@@ -359,6 +359,7 @@ static int train_by_plan(program *p, int goes_on)
                        .labels = value_of(p, "labels"),
                        .network = value_of(p, "network"),
                        .batch = value_of(p, "batch"),
+                       .objective = value_of(p, "objective"),
                        .seed = value_of(p, "seed"),
                        .threads = value_of(p, "threads"),
                        .random_crop = value_of(p, "random-crop") != NULL,

@@ -74,6 +74,8 @@ text = run(*auto, *small, "--budget", "30s", "--shares", "45,15,40", "--print-pl
 for word in ("teacher    edm", "mid        cmt", "tune       sct", "augment=0.12", "held out", "16 x 16", "batch      16 (as it was given)"):
     if word not in text:
         fail("no '%s' in the plan:\n%s" % (word, text))
+run(*auto, *small, "--budget", "30s", "--objective", "ect", "--print-plan", word="tune       ect ")
+run(*auto, "--budget", "30s", "--objective", "cd", code=2, word="with --preset auto it is sct or ect")
 run(*auto, "--print-plan", code=2, word="--preset auto needs --data and --budget")
 run(*auto, "--budget", "3", code=2, word="is no time between 5s and 30d")
 run(*auto, "--budget", "30s", "--steps", "5", code=2, word="--set teacher.steps=N is for one stage")

@@ -178,6 +178,12 @@ START_TEST(options_by_pictures)
     ck_assert_ptr_nonnull(strstr(p.stages[1].options, "huber_c=0.2993"));
     ck_assert_ptr_nonnull(strstr(p.stages[2].options, "objective=sct"));
     ck_assert_ptr_null(strstr(p.stages[2].options, "huber_c"));
+    plan_wishes ect = w;
+    ect.tuning = 1;
+    f.n_measures = 0;
+    p = made(&f, &ect, 2e10, 1);
+    ck_assert_ptr_nonnull(strstr(p.stages[2].options, "objective=ect"));
+    ck_assert_ptr_nonnull(strstr(p.stages[2].options, "huber_c=0.2993"));
 }
 END_TEST
 
