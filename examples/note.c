@@ -94,6 +94,14 @@ static int find(const cli *c, const char *name)
     return -1;
 }
 
+/* What a note names is opened unseen, and a FIFO or a device would be waited for. */
+static void refuse_waiting(const cli *c, const char *path, const char *value)
+{
+    struct stat st;
+    if (stat(value, &st) != 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) return;
+    cli_usage_error(c, "--like %s: the note names '%s', which is neither a file nor a folder", path, value);
+}
+
 const char *note_like(const cli *c, const char *path, const char **values, char weights[TIMES_MODEL])
 {
     char *text;
@@ -109,13 +117,16 @@ const char *note_like(const cli *c, const char *path, const char **values, char 
         !hash || strlen(hash) >= TIMES_MODEL)
         cli_usage_error(c, "--like %s: the picture does not say how it was drawn", path);
     strcpy(weights, hash);
+    if (c->n_operands == 0) refuse_waiting(c, path, model);
     json_object_foreach(json_object_get(object, "options"), name, value)
     {
         const int i = find(c, name);
         if (i < 0 || !json_is_string(value) || is_among(name, unsaid))
             cli_usage_error(c, "--like %s: the picture was drawn with --%s, which this program does not know", path,
                             name);
-        if (!values[i]) values[i] = json_string_value(value);
+        if (values[i]) continue;
+        refuse_waiting(c, path, json_string_value(value));
+        values[i] = json_string_value(value);
     }
     free(text); /* the object lives on with its strings */
     return model;

@@ -67,6 +67,12 @@ for name, program in (("numbers", "other 1"), ("sampler", "cm-sampler 1")):
 expect 0 "steps        31" $bin/cm-info $dir/noted-numbers.png
 expect 0 "quick        true" $bin/cm-info $dir/noted-numbers.png
 expect 2 "does not say how" $bin/cm-sample --like $dir/noted-sampler.png -o $dir/other.png
+# A note that names a pipe is not waited for.
+mkfifo $dir/noted-pipe
+PYTHONPATH=bindings/python CONSISTENCY_BUILD=$1 python3 -c 'import consistency as cm, json, sys
+for name, model, options in (("times", sys.argv[2], {"times": sys.argv[1] + "/noted-pipe"}), ("model", sys.argv[1] + "/noted-pipe", {})):
+    cm.write_page("%s/noted-%s.png" % (sys.argv[1], name), [[[[0.0] * 8] * 8]], note=json.dumps({"program": "cm-sample 1", "model": model, "weights": "0", "options": options}))' $dir $model || fail "notes are not written"
+for name in times model; do expect 2 "neither a file nor a folder" timeout 20 $bin/cm-sample --like $dir/noted-$name.png -o $dir/other.png; done
 # A name that is not UTF-8 cannot stand in a note as it is: the model is said besides.
 odd=$dir/odd-$(printf '\377').safetensors
 cp $model "$odd"
