@@ -37,7 +37,7 @@ GROUPS = [
     ("io/msgpack.c io/flax.c io/flax_tree.c", "flax catalogue:tensors,model,checkpoint"),
     ("io/picture.c io/orient.c io/jpeg.c io/png.c", "pictures catalogue:picture"),
     ("io/npy.c io/npz.c io/zip.c io/gunzip.c", "metric_files data catalogue:statistics,dataset"),
-    ("data/tar.c data/idx.c data/cifar.c data/zipset.c data/npzset.c data/label_json.c data/folder.c", "data folders catalogue:dataset"),
+    ("data/tar.c data/idx.c data/cifar.c data/zipset.c data/npzset.c data/label_json.c data/folder.c", "data sets folders catalogue:dataset"),
     ("train/state_save.c train/state_resume.c train/state_parts.c train/state_compare.c", "trainer_calls train_state"),
     ("train/curriculum.c train/ema.c train/phema.c train/axis.c", "train_options edm2 two_times golden"),
     ("diffusion/schedule.c diffusion/times.c diffusion/levels.c diffusion/option_checks.c", "sampler_options sampler golden"),

@@ -8,7 +8,7 @@ CHECK_LIBS = $(shell $(PKG_CONFIG) --libs check 2>/dev/null || echo -lcheck)
 UNITS := check_base check_io check_pictures check_images check_load check_save check_zip check_formats check_networks \
          check_snapshots check_snapshot_damage check_flax check_weights check_checkpoint check_damage check_kernels \
          check_ops check_convs check_graph check_configs check_sampler check_sampler_options check_edit \
-         check_edit_calls check_data check_folders check_transforms check_train check_train_state check_train_memory \
+         check_edit_calls check_data check_sets check_folders check_transforms check_train check_train_state check_train_memory \
          check_trainer_calls check_train_options check_successors check_distance check_run check_run_metric \
          check_presets check_metrics check_features check_lpips check_metric_files check_api check_guest \
          check_solvers check_edm2 check_two_times check_operations check_group check_plan check_doctor
@@ -239,7 +239,7 @@ $(BUILD)/tests/one_thread.so: tests/one_thread.c
 	$(CC) -std=c11 -O1 -Wall -Wextra -fPIC -shared -o $@ $< -ldl
 VALGRIND = env JSIMD_FORCENONE=1 LD_PRELOAD=$(CURDIR)/$(BUILD)/tests/one_thread.so valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite \
             --suppressions=tests/valgrind.supp
-VALGRINDS := $(addprefix valgrind-,base io pictures images load formats networks kernels ops convs graph configs edit edit_calls data folders transforms metrics features lpips metric_files train api guest)
+VALGRINDS := $(addprefix valgrind-,base io pictures images load formats networks kernels ops convs graph configs edit edit_calls data sets folders transforms metrics features lpips metric_files train api guest)
 .PHONY: $(VALGRINDS)
 check-valgrind: $(VALGRINDS)
 $(VALGRINDS): export CK_FORK = no

@@ -20,6 +20,18 @@ static inline void write_png(const char *path, int value)
     OK(write_picture(NULL, path, 3, 16, 16, pixels, 0, 1));
 }
 
+/* Six of them in two folders, whose names are classes. */
+static inline void make_folder(const char *name)
+{
+    char path[300];
+    snprintf(path, sizeof path, "mkdir -p %s/%s/cat %s/%s/ape", dir, name, dir, name);
+    ck_assert_int_eq(system(path), 0);
+    for (int i = 0; i < 6; i++) {
+        snprintf(path, sizeof path, "%s/%s/%s/p%d.png", dir, name, i < 3 ? "cat" : "ape", i);
+        write_png(path, 10 * i);
+    }
+}
+
 static inline cm_dataset *open_set(const char *path, cm_dataset_options *o)
 {
     cm_dataset *d = NULL;
