@@ -185,12 +185,12 @@ static cm_status run_steps(auto_run *a, const plan_measure *m, const char *netwo
     cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
     cm_train_options *o = NULL;
     cm_trainer *trainer = NULL;
-    const int needs_teacher = strcmp(plan_kind_of(m->stage, a->wishes.tuning)->objective, "cmt") == 0;
+    const char *objective = plan_kind_of(m->stage, a->wishes.tuning)->objective;
+    const int needs_teacher = strcmp(objective, "cmt") == 0;
     cm_status status = cm_model_create(a->context, network, 0, &inputs.model);
     if (status == CM_OK && needs_teacher) status = cm_model_create(a->context, network, 1, &inputs.teacher);
     if (status == CM_OK) status = cm_train_options_create(a->context, &o);
-    if (status == CM_OK)
-        status = cm_train_options_set(o, "objective", plan_kind_of(m->stage, a->wishes.tuning)->objective);
+    if (status == CM_OK) status = cm_train_options_set(o, "objective", objective);
     if (status == CM_OK) status = cm_train_options_set_number(o, "batch", batch);
     if (status == CM_OK) status = cm_train_options_set_number(o, "threads", a->threads);
     if (status == CM_OK) status = cm_train_options_set(o, "precision", m->precision == PLAN_BF16 ? "bf16" : "f32");

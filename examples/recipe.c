@@ -16,10 +16,12 @@ static const plan_rung ladder[] = {
 
 #define SCHEDULE "warmup_steps=4% anneal_begin=60% anneal_end=100% lr_final=0.02 grad_clip=1"
 
+#define TUNING 0.6 /* the share, whichever it is */
+
 /* Lu and Song 2024; Geng et al. 2024. */
 static const plan_kind tunings[] = {
-    {"tune", "sct", 0.6, "optimizer=radam lr=0.0004 tangent_warmup=20% " SCHEDULE, 0},
-    {"tune", "ect", 0.6, "optimizer=radam lr=0.0004 " SCHEDULE, 1},
+    {"tune", "sct", TUNING, "optimizer=radam lr=0.0004 tangent_warmup=20% " SCHEDULE, 0},
+    {"tune", "ect", TUNING, "optimizer=radam lr=0.0004 " SCHEDULE, 1},
 };
 
 const plan_recipe recipe = {
@@ -32,7 +34,7 @@ const plan_recipe recipe = {
             /* Karras et al. 2022, then Hu et al. 2025 where it is asked for. */
             {"teacher", "edm", 0.4, "optimizer=adam lr=0.001 " SCHEDULE, 0},
             {"mid", "cmt", 0, "optimizer=radam lr=0.0004 " SCHEDULE, 1},
-            {"tune", "", 0.6, "", 0},
+            {"tune", "", TUNING, "", 0},
         },
     .work = 0.93,
     .bf16_gain = 1.3,
