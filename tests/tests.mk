@@ -409,6 +409,8 @@ FUZZ_QUICK := json npy picture config cli safetensors zip pickle flax torch chec
 fuzz-campaign:
 	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang FORTIFY= KERNEL_FLAGS="-O2 -fno-sanitize=all" CFLAGS="$(FUZZ_FLAGS)" fuzz-campaign-run
 fuzz-campaign-run: $(FUZZ:%=$(BUILD)/fuzz-%)
+	@for t in $(FUZZ); do mkdir -p $(FUZZ_FOLDER)/corpus/$$t; done
+	@$(foreach t,$(FUZZ),cp $(corpus_$(t)) $(FUZZ_FOLDER)/corpus/$(t)/ &&) true
 	@bash tests/trust/campaign.sh $(BUILD) $(FUZZ_FOLDER) $(FUZZ_SECONDS) $(FUZZ_ROUNDS) $(FUZZ_QUICK)
 
 # --- the memory of the process --------------------------------------------------------------
