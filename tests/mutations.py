@@ -39,8 +39,8 @@ GROUPS = [
     ("io/npy.c io/npz.c io/zip.c io/gunzip.c", "metric_files data catalogue:statistics,dataset"),
     ("data/tar.c data/idx.c data/cifar.c data/zipset.c data/npzset.c data/label_json.c data/folder.c", "data sets folders catalogue:dataset"),
     ("train/state_save.c train/state_resume.c train/state_parts.c train/state_compare.c", "trainer_calls train_state"),
-    ("train/curriculum.c train/ema.c train/phema.c train/axis.c", "train_options edm2 two_times golden"),
-    ("diffusion/schedule.c diffusion/times.c diffusion/levels.c diffusion/option_checks.c", "sampler_options sampler golden"),
+    ("train/curriculum.c train/ema.c train/phema.c train/axis.c", "schedules train_options edm2 two_times golden"),
+    ("diffusion/schedule.c diffusion/times.c diffusion/levels.c diffusion/option_checks.c", "schedules sampler_options sampler golden"),
 ]
 CHANGES = [(r"<=", ["<", ">="]), (r">=", [">", "<="]), (r"==", ["!="]), (r"!=", ["=="]), (r"&&", ["||"]), (r"\|\|", ["&&"]),
            (r"(?<=\s)<(?=\s)", ["<=", ">"]), (r"(?<=\s)>(?=\s)", [">=", "<"]), (r"(?<=\w\s)\+(?=\s)", ["-"]), (r"(?<=[\w)]\s)-(?=\s)", ["+"]),
@@ -63,6 +63,19 @@ EQUIVALENT = {
     "else if (p->depth - cmi_pickle_floor(p) <= step) return cmi_pickle_fail(p, CM_ERR_FORMAT, \"the stack is empty\");":
         "nothing to fill lies below then, which is said by the same words",
     "size_t n = p->depth + from;": "only whether it is even counts",
+    "for (int i = 0; i <= 200; i++) {": "Newton's steps that change nothing any more",
+    "for (int i = 0; i < 200; i--) {": "the same: they end by themselves",
+    "for (int i = 1; i < 200; i++) {": "the same",
+    "for (int i = 2; i < 200; i++) {": "the same",
+    "if (fabs(next - s) < 1e-15 * fabs(s)) break;": "the same",
+    "if (fabs(next + s) <= 1e-15 * fabs(s)) break;": "the same",
+    "const long double ratio = powl(a / b, a <= b ? gb : -ga);": "one to either power",
+    "for (size_t i = k + 0; i < n; i++)": "a pivot beside itself; the upper half, which nobody reads",
+    "for (size_t i = 1; i < r; i++) {": "the first pivot is one",
+    "if (k <= two) return c->start >> (k / c->distill_steps);": "both say 2",
+    "if (c->warmup > 1) rate *= fmin((double)k + 1, (double)c->warmup) / (double)c->warmup;": "a factor of 1",
+    "m.stage = c->first_stage + (int32_t)(stage <= last ? stage : last);": "the smaller of two that are the same",
+    "for (int j = 0; j <= M; j++)": "a level beside itself",
 }
 # The same of whole columns of a table.
 UNUSED = [

@@ -53,8 +53,8 @@ void cmi_iddpm_table(int M, double C_1, double C_2, double *u)
 {
     u[M] = 0;
     for (int j = M; j >= 1; j--) {
-        double ratio = alpha_bar(j - 1, M, C_2) / alpha_bar(j, M, C_2);
-        u[j - 1] = sqrt((u[j] * u[j] + 1) / (ratio > C_1 ? ratio : C_1) - 1);
+        const double ratio = fmax(alpha_bar(j - 1, M, C_2) / alpha_bar(j, M, C_2), C_1);
+        u[j - 1] = sqrt((u[j] * u[j] + 1) / ratio - 1);
     }
 }
 
@@ -69,7 +69,7 @@ int cmi_iddpm_nearest(const double *u, int M, double sigma)
 void cmi_ancestral_split(double from, double to, double *down, double *up)
 {
     double variance = to * to * (from * from - to * to) / (from * from);
-    *up = sqrt(variance > 0 ? variance : 0);
+    *up = sqrt(fmax(variance, 0));
     variance = to * to - *up * *up;
-    *down = sqrt(variance > 0 ? variance : 0);
+    *down = sqrt(fmax(variance, 0));
 }

@@ -19,7 +19,7 @@ cm_curriculum cmi_curriculum_of(const cm_train_settings *s)
                            .stages = staged ? s->ect_stages : 0,
                            .stage_steps = s->ect_stage_steps,
                            .tangent_warmup = s->tangent_warmup,
-                           .first_stage = staged ? s->ect_first_stage : 0,
+                           .first_stage = s->ect_first_stage,
                            .decay = s->lr_decay_steps,
                            .lr = s->lr,
                            .lr_final = s->lr_final,
@@ -35,17 +35,21 @@ static int32_t progressive(const cm_curriculum *c, int64_t k)
 {
     double s0 = c->start, s1 = (double)c->end + 1;
     if (k > c->total) k = c->total;
-    double q = ceil(sqrt((double)k / (double)c->total * (s1 * s1 - s0 * s0) + s0 * s0) - 1);
-    return q < 1 ? 1 : (int32_t)q;
+    return (int32_t)fmax(ceil(sqrt((double)k / (double)c->total * (s1 * s1 - s0 * s0) + s0 * s0) - 1), 1);
 }
 
-/* Halved every S steps down to 2; then 2 for 2 S steps, and 1. */
+/* Progressive distillation halves N every S steps until it is 2: that begins here, and N is 1 from 2 S steps later.
+ */
+static int64_t progdist_two(const cm_curriculum *c)
+{
+    return c->distill_steps * ((int64_t)floor(log2((double)c->start)) - 1);
+}
+
 static int32_t progdist(const cm_curriculum *c, int64_t k)
 {
-    int64_t s = c->distill_steps, stage = k / s, n = stage < 31 ? c->start >> stage : 0;
-    if (n > 2) return (int32_t)n;
-    int64_t past = k - s * ((int64_t)floor(log2((double)c->start)) - 1);
-    return past / (2 * s) >= 1 ? 1 : 2;
+    const int64_t two = progdist_two(c);
+    if (k < two) return c->start >> (k / c->distill_steps);
+    return k < two + 2 * c->distill_steps ? 2 : 1;
 }
 
 /* min(s0 2^floor(k/K'), s1) + 1, K' = floor(K / (log2 floor(s1/s0) + 1)). */
@@ -53,16 +57,15 @@ static int32_t ict(const cm_curriculum *c, int64_t k)
 {
     double stages = log2(floor((double)c->end / c->start)) + 1;
     int64_t length = (int64_t)floor((double)c->total / stages);
-    int64_t stage = length > 0 ? k / length : 31;
-    double n = c->start * pow(2, (double)(stage < 31 ? stage : 31));
-    return (int32_t)(n < c->end ? n : c->end) + 1;
+    double n = length > 0 ? c->start * pow(2, (double)(k / length)) : c->end;
+    return (int32_t)fmin(n, c->end) + 1;
 }
 
 /* The stage of progressive distillation that step k belongs to: [begin, end).  The
  * last one, with N = 1, lasts as long as the run. */
 static void progdist_stage(const cm_curriculum *c, int64_t k, int64_t *begin, int64_t *end)
 {
-    int64_t s = c->distill_steps, two = s * ((int64_t)floor(log2((double)c->start)) - 1), one = two + 2 * s;
+    int64_t s = c->distill_steps, two = progdist_two(c), one = two + 2 * s;
     *begin = k < two ? k / s * s : k < one ? two : one;
     *end = k < two ? *begin + s : k < one ? one : c->total;
     if (*end > c->total) *end = c->total;
@@ -72,12 +75,12 @@ static double learning_rate(const cm_curriculum *c, int64_t k)
 {
     double rate = c->lr;
     int64_t begin = c->anneal_begin, end = c->anneal_end;
-    if (k + 1 < c->warmup) rate *= (double)(k + 1) / (double)c->warmup;
-    if (c->decay > 0 && k > c->decay) rate /= sqrt((double)k / (double)c->decay);
+    if (c->warmup > 0) rate *= fmin((double)k + 1, (double)c->warmup) / (double)c->warmup;
+    if (c->decay > 0) rate /= sqrt(fmax((double)k / (double)c->decay, 1));
     if (c->anneal_stages) progdist_stage(c, k, &begin, &end);
-    if (end > 0 && k > begin) {
-        double done = end > begin ? (double)(k - begin) / (double)(end - begin) : 1;
-        rate *= 1 + (done < 1 ? done : 1) * (c->lr_final - 1);
+    if (end > 0) {
+        const double done = fmin(fmax((double)(k - begin) / (double)(end - begin), 0), 1);
+        rate *= 1 + done * (c->lr_final - 1);
     }
     return rate;
 }
@@ -103,8 +106,8 @@ cm_moment cmi_curriculum_at(const cm_curriculum *c, int64_t k)
     if (k < c->tangent_warmup) m.tangent_share = (double)k / (double)c->tangent_warmup;
     if (c->stages > 0) {
         int64_t length = c->stage_steps > 0 ? c->stage_steps : c->total / c->stages;
-        int64_t stage = length > 0 ? k / length : c->stages - 1;
-        m.stage = c->first_stage + (int32_t)(stage < c->stages - 1 ? stage : c->stages - 1);
+        const int64_t last = c->stages - 1, stage = length > 0 ? k / length : last;
+        m.stage = c->first_stage + (int32_t)(stage < last ? stage : last);
     }
     return m;
 }

@@ -10,12 +10,12 @@ const char *const cmi_ema_form_names[] = {"rate", "halflife", "warmup", "power",
 
 double cmi_ema_rate_at(const cm_ema_rate *rate, int64_t k, double seen, double batch)
 {
-    double value = rate->value, warm = (1 + (double)k) / (10 + (double)k);
+    double value = rate->value;
     switch (rate->form) {
     case CM_EMA_HALFLIFE:
-        if (rate->ramp > 0 && seen * rate->ramp < value) value = seen * rate->ramp;
-        return pow(0.5, batch / (value > 1e-8 ? value : 1e-8));
-    case CM_EMA_WARMUP: return warm < value ? warm : value;
+        if (rate->ramp > 0) value = fmin(value, seen * rate->ramp);
+        return pow(0.5, batch / fmax(value, 1e-8));
+    case CM_EMA_WARMUP: return fmin((1 + (double)k) / (10 + (double)k), value);
     case CM_EMA_EVERY16: return (k + 1) % 16 == 0 ? pow(value, 16) : 1;
     case CM_EMA_POWER: return pow(1 - 1 / ((double)k + 1), cmi_power_exponent(value) + 1);
     case CM_EMA_GAMMA: return pow(1 - 1 / ((double)k + 1), value + 1);

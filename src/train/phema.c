@@ -26,7 +26,7 @@ double cmi_power_std(double g)
 static long double correlation(long double a, long double ga, long double b, long double gb)
 {
     const long double ratio = powl(a / b, a < b ? gb : -ga);
-    return (ga + 1) * (gb + 1) * ratio / ((ga + gb + 1) * (a > b ? a : b));
+    return (ga + 1) * (gb + 1) * ratio / ((ga + gb + 1) * fmaxl(a, b));
 }
 
 static long double profile_correlation(cm_profile a, cm_profile b)
@@ -58,12 +58,11 @@ static void swap_lines(size_t n, long double *a, long double *b, size_t *order, 
     order[i] = order[j], order[j] = place;
 }
 
-/* A = L L^T in its lower half, the largest pivot that is left first; returns how many are above the noise. */
+/* A = L L^T in its lower half, the largest pivot that is left first; returns how many are above the noise of a
+ * diagonal of ones. */
 static size_t factorize(size_t n, long double *a, long double *b, size_t *order)
 {
-    long double noise = 0;
-    for (size_t i = 0; i < n; i++) noise = fmaxl(noise, a[i * n + i]);
-    noise *= (long double)n * LDBL_EPSILON;
+    const long double noise = (long double)n * LDBL_EPSILON;
     for (size_t k = 0; k < n; k++) {
         size_t best = k;
         for (size_t i = k + 1; i < n; i++)
@@ -110,12 +109,13 @@ static cm_status solve(size_t n, const cm_profile *stored, cm_profile wanted, lo
     fill(n, stored, wanted, a, b, order, size);
     substitute(n, factorize(n, a, b, order), a, b);
     for (size_t i = 0; i < n; i++) sum += b[i] / size[order[i]];
-    for (size_t i = 0; i < n; i++) weights[order[i]] = (double)(b[i] / size[order[i]] / sum);
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(weights[i]))
+    for (size_t i = 0; i < n; i++) {
+        const double weight = weights[order[i]] = (double)(b[i] / size[order[i]] / sum);
+        if (!isfinite(weight))
             CM_FAIL(CM_ERR_NUMERIC,
                     "no sum of the stored averages comes near the profile that ends at %g with std %g", wanted.end,
                     wanted.std);
+    }
     return CM_OK;
 }
 
