@@ -211,6 +211,7 @@ START_TEST(integers)
         {"92233720368547758070", 0, "a number too large"},
         {"-9223372036854775808", 0, "a number too large"},
         {"18446744073709551617", 0, "a number too large"},
+        {"18446744073709551620", 0, "a number too large"}, /* 4 in 64 bits */
         {"00", 0, "a number with a leading zero"},
         {"01", 0, "a number with a leading zero"},
         {"-09", 0, "a number with a leading zero"},
@@ -233,6 +234,7 @@ START_TEST(integers)
             ck_assert_msg(cmi_json_integer(&t, &got) == (rows[i].error == NULL), "%s: %s", rows[i].text, t.error);
             if (rows[i].error) {
                 ck_assert_msg(strcmp(t.error, rows[i].error) == 0, "%s: %s", rows[i].text, t.error);
+                ck_assert_uint_le(cmi_json_place(&t), strlen(rows[i].text));
                 continue;
             }
             ck_assert_int_eq(got, rows[i].value);
@@ -297,6 +299,7 @@ START_TEST(numbers)
             ck_assert_msg(cmi_json_number(&t, &is_whole) == (rows[i].error == NULL), "%s: %s", rows[i].text, t.error);
             if (rows[i].error) {
                 ck_assert_msg(strcmp(t.error, rows[i].error) == 0, "%s: %s", rows[i].text, t.error);
+                ck_assert_uint_le(cmi_json_place(&t), strlen(rows[i].text));
                 continue;
             }
             ck_assert_int_eq(is_whole, rows[i].is_whole);

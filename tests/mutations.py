@@ -30,9 +30,9 @@ o = p.parse_args()
 
 # Files, and the programs that know them, the quickest first.
 GROUPS = [
-    ("io/json_text.c io/json_tree.c io/safetensors.c io/tensors.c io/input.c", "json io formats catalogue:tensors,model,config,checkpoint"),
+    ("io/json_text.c io/json_tree.c io/safetensors.c io/tensors.c io/input.c", "json tensors io formats catalogue:tensors,model,config,checkpoint"),
     ("io/pickle.c io/pickle_machine.c io/pickle_opcodes.c io/pickle_symbols.c io/zip_directory.c io/torch.c io/torch_data.c io/torch_zip.c "
-     "io/torch_legacy.c io/torch_modules.c", "pickle pickle_symbols zip_directory formats zip checkpoint catalogue:tensors,model,checkpoint"),
+     "io/torch_legacy.c io/torch_modules.c", "pickle pickle_symbols zip_directory torch_views formats zip checkpoint catalogue:tensors,model,checkpoint"),
     ("io/edm_pickle.c io/edm_network.c", "snapshots snapshot_damage catalogue:tensors,model,checkpoint"),
     ("io/msgpack.c io/flax.c io/flax_tree.c", "msgpack flax_rules flax catalogue:tensors,model,checkpoint"),
     ("io/picture.c io/orient.c io/jpeg.c io/png.c", "pictures catalogue:picture"),
@@ -62,6 +62,9 @@ EQUIVALENT = {
     "if (op->value <= 0) CM_TRY(cmi_pickle_pop_mark(p, &from));": "no row of the table has 0",
     "else if (p->depth - cmi_pickle_floor(p) <= step) return cmi_pickle_fail(p, CM_ERR_FORMAT, \"the stack is empty\");":
         "nothing to fill lies below then, which is said by the same words",
+    "n >= p->window_size - (p->at - p->window_at)) {": "the window is read again a byte earlier",
+    "const size_t n = strlen(text) + 2;": "a byte more is copied, behind the NUL",
+    't->name, t->offset, at, t->offset >= at ? "a hole" : "an overlap");': "where they are equal there is neither",
     "size_t n = p->depth + from;": "only whether it is even counts",
     "for (int i = 0; i <= 200; i++) {": "Newton's steps that change nothing any more",
     "for (int i = 0; i < 200; i--) {": "the same: they end by themselves",
@@ -83,6 +86,7 @@ UNUSED = [
      "these opcodes have neither a size nor a value"),
     (re.compile(r'^\[.*\] = \{"\w+", op_(constant|empty|tuple), 1,'), "these have no size"),
     (re.compile(r'^\[.*\] = \{"\w+", op_(int|put|get), \d, 1\}'), "these have no value"),
+    (re.compile(r"^(if|return) .* \? -1 : 2;"), "of a comparison only the sign counts"),
     (re.compile(r'^\[.*\] = \{"\w+", op_fill, 2,'), "with a mark or without"),
 ]
 # The same of what stands in many lines: of "io/zip.c: the changed line".

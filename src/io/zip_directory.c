@@ -208,8 +208,7 @@ static cm_status read_entries(const cm_input *in, const ending *e, cm_zip_direct
 static int by_place(const void *a, const void *b)
 {
     const cm_zip_member *x = a, *y = b;
-    if (x->at != y->at) return x->at < y->at ? -1 : 1;
-    return x->size < y->size ? -1 : x->size > y->size;
+    return (x->at > y->at) - (x->at < y->at);
 }
 
 static int by_name(const void *a, const void *b)
