@@ -174,6 +174,8 @@ START_TEST(numbers_of_levels)
     static const scale_at halved[] = {{0, 16}, {3, 16}, {4, 8},  {7, 8},  {8, 4},
                                       {11, 4}, {12, 2}, {19, 2}, {20, 1}, {400, 1}};
     static const scale_at two[] = {{0, 2}, {7, 2}, {8, 1}};
+    /* The published formula from 7, which training does not take: 1 from 4 (log2 7 - 1) + 8 = 15.2 on. */
+    static const scale_at seven[] = {{0, 7}, {3, 7}, {4, 3}, {7, 3}, {8, 2}, {15, 2}, {16, 1}};
     static const scale_at long_one[] = {{0, 1 << 20}, {1, 1 << 19}, {18, 4}, {19, 2}, {20, 2}, {21, 1}, {70, 1}};
     static const scale_at published[] = {{0, 11},       {49999, 11},    {50000, 21},    {99999, 21},   {100000, 41},
                                          {349999, 641}, {350000, 1281}, {399999, 1281}, {400000, 1281}};
@@ -191,6 +193,8 @@ START_TEST(numbers_of_levels)
                  halved, COUNT(halved), "progdist");
     check_scales(&(cm_curriculum){.scales = CM_SCALES_PROGDIST, .start = 2, .distill_steps = 4, .total = 40}, two,
                  COUNT(two), "progdist from 2");
+    check_scales(&(cm_curriculum){.scales = CM_SCALES_PROGDIST, .start = 7, .distill_steps = 4, .total = 40}, seven,
+                 COUNT(seven), "progdist from 7");
     check_scales(&(cm_curriculum){.scales = CM_SCALES_PROGDIST, .start = 1 << 20, .distill_steps = 1, .total = 70},
                  long_one, COUNT(long_one), "progdist of a step each");
     check_scales(&(cm_curriculum){.scales = CM_SCALES_ICT, .start = 10, .end = 1280, .total = 400000}, published,

@@ -40,16 +40,16 @@ static int32_t progressive(const cm_curriculum *c, int64_t k)
 
 /* Progressive distillation halves N every S steps until it is 2: that begins here, and N is 1 from 2 S steps later.
  */
-static int64_t progdist_two(const cm_curriculum *c)
+static double progdist_two(const cm_curriculum *c)
 {
-    return c->distill_steps * ((int64_t)floor(log2((double)c->start)) - 1);
+    return (double)c->distill_steps * (log2((double)c->start) - 1);
 }
 
 static int32_t progdist(const cm_curriculum *c, int64_t k)
 {
-    const int64_t two = progdist_two(c);
-    if (k < two) return c->start >> (k / c->distill_steps);
-    return k < two + 2 * c->distill_steps ? 2 : 1;
+    const int64_t stage = k / c->distill_steps;
+    if (stage < 31 && c->start >> stage > 2) return c->start >> stage;
+    return (double)k < progdist_two(c) + 2 * (double)c->distill_steps ? 2 : 1;
 }
 
 /* min(s0 2^floor(k/K'), s1) + 1, K' = floor(K / (log2 floor(s1/s0) + 1)). */
@@ -65,7 +65,7 @@ static int32_t ict(const cm_curriculum *c, int64_t k)
  * last one, with N = 1, lasts as long as the run. */
 static void progdist_stage(const cm_curriculum *c, int64_t k, int64_t *begin, int64_t *end)
 {
-    int64_t s = c->distill_steps, two = progdist_two(c), one = two + 2 * s;
+    int64_t s = c->distill_steps, two = (int64_t)progdist_two(c), one = two + 2 * s;
     *begin = k < two ? k / s * s : k < one ? two : one;
     *end = k < two ? *begin + s : k < one ? one : c->total;
     if (*end > c->total) *end = c->total;
