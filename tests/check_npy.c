@@ -127,6 +127,7 @@ START_TEST(headers_refused)
         {DICT("|u1", "Fals", "(5,)"), NO_ORDER},
         {DICT("|u1", "Tru", "(5,)"), NO_ORDER},
         {DICT("|u1", "0", "(5,)"), NO_ORDER},
+        {"", NO_TYPE},
         {"{'descr': '|u1', 'shape': (5,), }", NO_ORDER},
         {"{'descr': '|u1', 'fortran_order': False, }", NO_SHAPE},
         {DICT("|u1", "False", "[5]"), NO_SHAPE},
@@ -301,8 +302,8 @@ END_TEST
 START_TEST(orders)
 {
     enum { A = 2, B = 3, C = 4 };
-    static unsigned char data[A * B * C];
-    double out[A * B * C];
+    static unsigned char data[A * B * C + 1];
+    double out[A * B * C + 1];
     cm_npy a = {.kind = 'u', .bytes = 1, .rank = 3, .shape = {A, B, C}, .count = A * B * C, .data = data};
     for (int fortran = 0; fortran < 2; fortran++) {
         a.fortran = fortran;
@@ -310,7 +311,9 @@ START_TEST(orders)
             for (int j = 0; j < B; j++)
                 for (int k = 0; k < C; k++)
                     data[fortran ? i + A * (j + B * k) : (i * B + j) * C + k] = (unsigned char)(100 * i + 10 * j + k);
+        out[A * B * C] = -7;
         cmi_npy_doubles(&a, out);
+        ck_assert(out[A * B * C] == -7);
         for (int i = 0; i < A; i++)
             for (int j = 0; j < B; j++)
                 for (int k = 0; k < C; k++) ck_assert(out[(i * B + j) * C + k] == 100 * i + 10 * j + k);
@@ -374,8 +377,8 @@ START_TEST(written)
         ck_assert_int_eq(memcmp(a.data, numbers, rows[i].size), 0);
         cmi_npz_close(npz);
     }
-    for (size_t n = 1; n < 90; n++) { /* headers that end before, at and behind a multiple of 64 */
-        char descr[100], dict[200];
+    for (size_t n = 1; n < 188; n++) { /* headers that end before, at and behind a multiple of 64 */
+        char descr[200], dict[300];
         memset(descr, 'd', n);
         descr[n] = '\0';
         const cm_npz_array array = {"a", descr, 0, {0}, 8, numbers};

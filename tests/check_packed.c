@@ -181,6 +181,33 @@ START_TEST(zip_claims)
 }
 END_TEST
 
+/* Deflate's bytes are damaged at once: nothing of the entry is read, and its beginning is no trouble. */
+START_TEST(zip_damaged_inside)
+{
+    unsigned char *data = content(5000, 0), *got = data, head[10];
+    const char *const names[] = {"e"};
+    const void *const list[] = {data};
+    const size_t sizes[] = {5000};
+    char path[300], text[400];
+    size_t size, n = 7;
+    cm_zip *z;
+    snprintf(path, sizeof path, "%s", in_dir("i.zip"));
+    make_zip(path, names, list, sizes, 1, 0);
+    unsigned char *all = read_bytes(path, &size);
+    all[30 + 1] |= 7; /* behind the header and the name: a block of a kind that there is not */
+    write_bytes(path, all, size);
+    OK(cmi_zip_open(context, path, &z));
+    OK(cmi_zip_head(z, 0, head, sizeof head, &n));
+    ck_assert_uint_eq(n, 0);
+    snprintf(text, sizeof text, "%s: entry 'e': Zlib error: data error", path);
+    SAYS(cmi_zip_read(z, 0, &got, &n), CM_ERR_FORMAT, text);
+    ck_assert_ptr_null(got);
+    cmi_zip_close(z);
+    free(all);
+    free(data);
+}
+END_TEST
+
 /* An archive with one stored entry whose last bytes are damaged. */
 static cm_zip *damaged(const char *path)
 {
@@ -443,6 +470,7 @@ Suite *make_suite(void)
     tcase_add_test(t, zip_entries);
     tcase_add_test(t, zip_links);
     tcase_add_test(t, zip_claims);
+    tcase_add_test(t, zip_damaged_inside);
     tcase_add_test(t, zip_changed_while_open);
     tcase_add_test(t, zip_refused);
     tcase_add_test(t, plain_files);
