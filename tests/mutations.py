@@ -32,8 +32,8 @@ o = p.parse_args()
 GROUPS = [
     ("io/json_text.c io/json_tree.c io/safetensors.c io/tensors.c io/input.c", "json tensors io formats catalogue:tensors,model,config,checkpoint"),
     ("io/pickle.c io/pickle_machine.c io/pickle_opcodes.c io/pickle_symbols.c io/zip_directory.c io/torch.c io/torch_data.c io/torch_zip.c "
-     "io/torch_legacy.c io/torch_modules.c", "pickle pickle_symbols zip_directory torch_views formats zip checkpoint catalogue:tensors,model,checkpoint"),
-    ("io/edm_pickle.c io/edm_network.c", "snapshots snapshot_damage catalogue:tensors,model,checkpoint"),
+     "io/torch_legacy.c io/torch_modules.c", "pickle pickle_symbols zip_directory torch_views torch_files formats zip checkpoint catalogue:tensors,model,checkpoint"),
+    ("io/edm_pickle.c io/edm_network.c", "edm_notes torch_files snapshots snapshot_damage catalogue:tensors,model,checkpoint"),
     ("io/msgpack.c io/flax.c io/flax_tree.c", "msgpack flax_rules flax catalogue:tensors,model,checkpoint"),
     ("io/picture.c io/orient.c io/jpeg.c io/png.c", "pictures catalogue:picture"),
     ("io/npy.c io/npz.c io/zip.c io/gunzip.c", "npy packed metric_files data catalogue:statistics,dataset"),
@@ -91,6 +91,16 @@ UNUSED = [
 ]
 # The same of what stands in many lines: of "io/zip.c: the changed line".
 EQUIVALENT_PATTERNS = [
+    (r"io/torch\.c: t->capacity = t->tensors \? n \+ 1 : [12]", "the list ends where there is no memory"),
+    (r"io/torch\.c: for \(int i = 1; .*\) empty \|=", "nothing overflows once the first dimension is 0"),
+    (r"io/torch\.c: .*\|\| offset > most \|\| last >=", "the last is never below 0"),
+    (r"io/torch\.c: size_t last = 1[;,]", "it is set by what follows"),
+    (r"io/torch\w*\.c: .*placed = 2;", "a truth value"),
+    (r"io/torch_legacy\.c: out->placed = 0;", "nobody asks where a stream of its own was listed"),
+    (r"io/(edm_pickle|torch_zip|torch_legacy)\.c: CM_TRY\(cmi_input_hold\(&t->input, 1,", "the first byte is no tensor's"),
+    (r"io/torch_modules\.c: if \(depth >= CM_PICKLE_DEPTH", "only what is in itself gets so deep"),
+    (r"io/torch_zip\.c: return n > 0 \|\| ", "a path that is cut is no member's"),
+    (r"io/torch_modules\.c: char name\[CM_TENSOR_NAME \+ 2\]", "a byte more that nobody uses"),
     (r"\{CM_MSGPACK_(?!EXTENSION, 0)\w+, \d, 1\}", "the size of a fixed extension, in the row of another kind"),
     (r"io/msgpack\.c: return 2;", "a truth value"),
     (r"io/flax_tree\.c: (w\.listing = 2;|int fits = 1;)", "a truth value; the first key only saves the search for the others"),

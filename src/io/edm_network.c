@@ -176,7 +176,7 @@ static void add_argument(found *f, json_t *out, const char *name, const cm_pickl
     if (json) f->failed |= json_object_set_new(out, name, json) != 0;
     else if (!f->left) lack(f, "the arguments of its network have more than the limit of %d values", MOST_VALUES);
     else
-        lack(f, "argument '%.40s' of its network is %s, not a number, a string or a list", name,
+        lack(f, "argument '%.40s' of its network is %s, not a finite number, a short string or a list of such", name,
              cmi_pickled_name(value));
 }
 
