@@ -38,9 +38,9 @@ GROUPS = [
     ("io/picture.c io/orient.c io/jpeg.c io/png.c", "pictures catalogue:picture"),
     ("io/npy.c io/npz.c io/zip.c io/gunzip.c", "npy packed metric_files data catalogue:statistics,dataset"),
     ("data/tar.c data/idx.c data/cifar.c data/zipset.c data/npzset.c data/label_json.c data/folder.c", "tar raw_sets listed data sets folders catalogue:dataset"),
-    ("train/state_save.c train/state_resume.c train/state_parts.c train/state_compare.c", "trainer_calls train_state"),
+    ("train/state_save.c train/state_resume.c train/state_parts.c train/state_compare.c", "state_files trainer_calls train_state"),
     ("train/curriculum.c train/ema.c train/phema.c train/axis.c", "schedules train_options edm2 two_times golden"),
-    ("diffusion/schedule.c diffusion/times.c diffusion/levels.c diffusion/option_checks.c", "schedules sampler_options sampler golden"),
+    ("diffusion/schedule.c diffusion/times.c diffusion/levels.c diffusion/option_checks.c", "schedules levels method_options sampler_options sampler golden"),
 ]
 CHANGES = [(r"<=", ["<", ">="]), (r">=", [">", "<="]), (r"==", ["!="]), (r"!=", ["=="]), (r"&&", ["||"]), (r"\|\|", ["&&"]),
            (r"(?<=\s)<(?=\s)", ["<=", ">"]), (r"(?<=\s)>(?=\s)", [">=", "<"]), (r"(?<=\w\s)\+(?=\s)", ["-"]), (r"(?<=[\w)]\s)-(?=\s)", ["+"]),
@@ -66,19 +66,6 @@ EQUIVALENT = {
     "const size_t n = strlen(text) + 2;": "a byte more is copied, behind the NUL",
     't->name, t->offset, at, t->offset >= at ? "a hole" : "an overlap");': "where they are equal there is neither",
     "size_t n = p->depth + from;": "only whether it is even counts",
-    "for (int i = 0; i <= 200; i++) {": "Newton's steps that change nothing any more",
-    "for (int i = 0; i < 200; i--) {": "the same: they end by themselves",
-    "for (int i = 1; i < 200; i++) {": "the same",
-    "for (int i = 2; i < 200; i++) {": "the same",
-    "if (fabs(next - s) < 1e-15 * fabs(s)) break;": "the same",
-    "if (fabs(next + s) <= 1e-15 * fabs(s)) break;": "the same",
-    "const long double ratio = powl(a / b, a <= b ? gb : -ga);": "one to either power",
-    "for (size_t i = k + 0; i < n; i++)": "a pivot beside itself; the upper half, which nobody reads",
-    "for (size_t i = 1; i < r; i++) {": "the first pivot is one",
-    "if (k <= two) return c->start >> (k / c->distill_steps);": "both say 2",
-    "if (c->warmup > 1) rate *= fmin((double)k + 1, (double)c->warmup) / (double)c->warmup;": "a factor of 1",
-    "m.stage = c->first_stage + (int32_t)(stage <= last ? stage : last);": "the smaller of two that are the same",
-    "for (int j = 0; j <= M; j++)": "a level beside itself",
 }
 # The same of whole columns of a table.
 UNUSED = [
@@ -124,6 +111,21 @@ EQUIVALENT_PATTERNS = [
     (r"io/npy\.c: at \+= strlen\(key\) \+ 2;", "a colon or a blank follows, which is stepped over"),
     (r"io/gunzip\.c: const unsigned room", "less than a GiB is read"),
     (r"io/flax\.c: size_t n = in->weights \? 2", "one name is looked for twice"),
+    (r"train/phema\.c: for \(int i = .*200", "Newton's steps end by themselves"),
+    (r"train/phema\.c: if \(fabs\(next (- s\) <|\+ s\) <=) 1e-15", "steps after the last change nothing"),
+    (r"train/phema\.c: .* a <= b \? gb", "one to either power"),
+    (r"train/phema\.c: for \(size_t i = k \+ 0; i < n; i\+\+\)$", "a pivot beside itself; the upper half, which nobody reads"),
+    (r"train/phema\.c: for \(size_t i = 1; i < r;", "the first pivot is one"),
+    (r"train/phema\.c: if .*>= (a\[best \* n \+ best\]\) best|noise\)\) return)", "of two that are the same either will do"),
+    (r"train/curriculum\.c: if \(k <= two\)", "both say 2"),
+    (r"train/curriculum\.c: if \(c->warmup > 1\)", "a factor of 1"),
+    (r"train/curriculum\.c: .*stage <= last", "the smaller of two that are the same"),
+    (r"diffusion/schedule\.c: for \(int j = 0; j <= M;", "a level beside itself"),
+    (r"diffusion/levels\.c: for \(int j = 0; j < M;", "the last level is 0, which no range has"),
+    (r"diffusion/levels\.c: for \(int32_t i = 0; i < \*n && flow;", "the first is what it is"),
+    (r"diffusion/levels\.c: r->smax, r->smax >= 1\.6", "half of 1.6"),
+    (r"diffusion/levels\.c: for \(int(32_t)? i = [01]; i <= ", "a level behind the last one, for which there is room and which nobody reads"),
+    (r"diffusion/times\.c: for \(int i = 0; i <= s->n; i\+\+\) \{", "the level behind the last is 0, which nothing raises"),
 ]
 
 

@@ -10,14 +10,14 @@
  * the samplers' customary one as far as the model goes along (algorithms 2.6). */
 static void default_range(cm_resolver *r, int form)
 {
-    static const double low[4] = {0.002, 0, 0.02, 0.002}, high[4] = {80, 0, 100, 81};
+    const double low[4] = {0.002, cmi_vp_sigma(1e-3, 19.9, 0.1), 0.02, 0.002};
+    const double high[4] = {80, cmi_vp_sigma(1, 19.9, 0.1), 100, 81};
     const cm_precond *p = &r->m->precond;
     int karras = form == CM_EDM_STEPS_EDM && (p->kind->any_level || p->kind->bounded);
-    double smin = form == CM_EDM_STEPS_VP ? cmi_vp_sigma(1e-3, 19.9, 0.1) : low[form];
-    double smax = form == CM_EDM_STEPS_VP ? cmi_vp_sigma(1, 19.9, 0.1) : high[form];
-    int keeps_min = p->sigma_min > 0 && (p->sets_min || karras || p->kind->bounded);
-    if (keeps_min || smin < p->sigma_min) smin = p->sigma_min;
-    if (p->sets_max || karras || (smax > p->sigma_max && !p->kind->any_level)) smax = p->sigma_max;
+    const int keeps_min = p->sigma_min > 0 && (p->sets_min || karras || p->kind->bounded);
+    double smin = keeps_min ? p->sigma_min : fmax(low[form], p->sigma_min), smax = high[form];
+    if (p->sets_max || karras) smax = p->sigma_max;
+    else if (!p->kind->any_level) smax = fmin(smax, p->sigma_max);
     r->smin = smin;
     r->smax = smax;
     r->highest = fmax(smax, p->sigma_max);
@@ -160,7 +160,7 @@ static cm_status fill_each(cm_resolver *r, double *sigma)
         for (int i = 0; i < s->n; i++) sigma[i] = cmi_karras_sigma(o->ts[i], o->grid, r->smin, r->smax, r->rho);
         double last = cmi_karras_sigma(o->ts[s->n], o->grid, r->smin, r->smax, r->rho);
         s->boundary = r->smin;
-        s->closing = last > r->smin ? last : r->smin;
+        s->closing = fmax(last, r->smin);
         s->final_draw = 1;
         return CM_OK;
     }

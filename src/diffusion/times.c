@@ -32,7 +32,7 @@ static cm_status check_churn(const cm_resolver *r)
 {
     const cm_solver *s = &r->out->solver;
     double gamma = fmin(s->s_churn / s->n, sqrt(2.0) - 1), grown = (1 + gamma) * (1 + gamma) - 1;
-    for (int i = 0; s->s_churn > 0 && i < s->n; i++) {
+    for (int i = 0; i < s->n; i++) {
         double sigma = s->sigma[i], raised = sigma * sqrt(1 + s->s_noise * s->s_noise * grown);
         if (sigma >= s->s_tmin && sigma <= s->s_tmax && raised > 2 * r->highest)
             CM_FAIL(CM_ERR_ARGUMENT,

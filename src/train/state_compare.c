@@ -58,14 +58,15 @@ static cm_status compare_options(const cm_trainer *t, json_t *before, const json
 {
     char text[400];
     const int64_t steps = json_integer_value(json_object_get(before, "steps"));
-    if (allow_changes == CM_RESUME_MORE_STEPS && t->o.steps > steps) {
+    const int longer = allow_changes == CM_RESUME_MORE_STEPS && t->o.steps > steps;
+    if (longer && json_object_set(before, "steps", json_object_get(now, "steps")) != 0)
+        CM_FAIL(CM_ERR_MEMORY, "out of memory: options");
+    cmi_state_differences(before, now, text, sizeof text);
+    CM_TRY(take_changes(t, "options", text, allow_changes));
+    if (longer)
         cmi_log(t->context, CM_LOG_INFO, "the run is made longer: %lld steps in place of %lld", (long long)t->o.steps,
                 (long long)steps);
-        if (json_object_set(before, "steps", json_object_get(now, "steps")) != 0)
-            CM_FAIL(CM_ERR_MEMORY, "out of memory: options");
-    }
-    cmi_state_differences(before, now, text, sizeof text);
-    return take_changes(t, "options", text, allow_changes);
+    return CM_OK;
 }
 
 cm_status cmi_state_compare(cm_trainer *t, const json_t *state, int32_t allow_changes)
