@@ -267,6 +267,50 @@ START_TEST(zip_changed_while_open)
 }
 END_TEST
 
+/* The first bytes of an entry are no trouble when they are damaged, but when somebody has changed or cut the file. */
+START_TEST(zip_heads_of_changed_files)
+{
+    enum { AS_IT_WAS, TOUCHED, CUT, CUT_AND_GONE, GONE, WAYS };
+    char path[300], text[400];
+    unsigned char *data = content(50000, 1), head[10], *got;
+    const char *const names[] = {"e"};
+    const void *const list[] = {data};
+    const size_t sizes[] = {50000};
+    for (int way = 0; way < WAYS; way++) {
+        struct stat was;
+        size_t size, n = 7;
+        cm_zip *z;
+        snprintf(path, sizeof path, "%s", in_dir("h.zip"));
+        make_zip(path, names, list, sizes, 1, 0);
+        unsigned char *all = read_bytes(path, &size);
+        if (way < CUT) all[30 + 1] |= 7; /* a block of deflate of a kind that there is not */
+        write_bytes(path, all, size);
+        free(all);
+        OK(cmi_zip_open(context, path, &z));
+        ck_assert_int_eq(stat(path, &was), 0);
+        struct timespec times[2] = {was.st_atim, was.st_mtim};
+        times[1].tv_sec--;
+        if (way == TOUCHED) ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+        if (way == CUT || way == CUT_AND_GONE) ck_assert_int_eq(truncate(path, 20), 0);
+        if (way == CUT_AND_GONE || way == GONE) unlink(path);
+        const cm_status status = cmi_zip_head(z, 0, head, sizeof head, &n);
+        if (way == AS_IT_WAS || way == GONE) {
+            ck_assert_msg(status == CM_OK, "way %d: %s", way, cm_last_message());
+            ck_assert_uint_eq(n, way == GONE ? sizeof head : 0);
+        } else {
+            snprintf(text, sizeof text, "cannot read '%s', which has changed since it was opened: entry 'e': ", path);
+            if (way == CUT_AND_GONE) snprintf(text, sizeof text, "cannot read '%s': Input/output error", path);
+            ck_assert_msg(status == CM_ERR_IO, "way %d: %s", way, cm_last_message());
+            ck_assert_msg(strncmp(cm_last_message(), text, strlen(text)) == 0, "way %d: %s", way, cm_last_message());
+            FAILS(cmi_zip_read(z, 0, &got, &n), CM_ERR_IO, text);
+            ck_assert_ptr_null(got);
+        }
+        cmi_zip_close(z);
+    }
+    free(data);
+}
+END_TEST
+
 START_TEST(zip_refused)
 {
     cm_zip *z;
@@ -472,6 +516,7 @@ Suite *make_suite(void)
     tcase_add_test(t, zip_claims);
     tcase_add_test(t, zip_damaged_inside);
     tcase_add_test(t, zip_changed_while_open);
+    tcase_add_test(t, zip_heads_of_changed_files);
     tcase_add_test(t, zip_refused);
     tcase_add_test(t, plain_files);
     tcase_add_test(t, packed_files);

@@ -192,6 +192,7 @@ START_TEST(records)
                 {"12 path=xyz\n", "xyz"},
                 {"10 mtime=\n14 path=x.png\n", "x.png"},
                 {"14 path=x.png\n14 path=y.png\n", "y.png"},
+                {"14 path=x.png\n20 path=y.png\n", "x.png"}, /* the second is cut */
                 {"9 a=bcde\n15 path=xx.png\n", "xx.png"},
                 {"000000021 path=x.png\n", "x.png"},
                 {"0000000022 path=x.png\n", "short.png"}, /* a length has nine digits */

@@ -81,7 +81,7 @@ static cm_status measure(const walk *w, cm_tensor *t, size_t found)
     t->count = 1;
     for (int i = 0; i < t->rank; i++) empty |= t->shape[i] == 0;
     for (int i = 0; i < t->rank && !empty; i++)
-        if (!cmi_mul_size(t->count, (size_t)t->shape[i], &t->count))
+        if ((size_t)t->shape[i] != (uint64_t)t->shape[i] || !cmi_mul_size(t->count, (size_t)t->shape[i], &t->count))
             return broken(w, "its number of elements overflows");
     if (empty) t->count = 0;
     if (!cmi_mul_size(t->count, cmi_tensor_type_size(t->type), &t->bytes))
