@@ -2,12 +2,10 @@
  * removed, and how options and data are compared. */
 #include "support/suite.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "io/directory.h"
 #include "nets/checkpoint.h"
@@ -15,109 +13,6 @@
 #include "train/split.h"
 
 #define COUNT(rows) (sizeof(rows) / sizeof *(rows))
-
-/* --- small things --------------------------------------------------------------------------------- */
-
-START_TEST(names_of_checkpoints)
-{
-    static const char *const good[] = {"step-0", "step-000000002", "step-12345678901234567890"};
-    static const char *const bad[] = {"",        "step-",      "step",    "step-x",    "step-1x", "step- 1",
-                                      "Step-1",  "step_1",     "xstep-1", "1",         "step--1", "step-1/",
-                                      ".step-1", "step-1.tmp", "LATEST",  ".tmp-3-14", "tep-1"};
-    for (size_t i = 0; i < COUNT(good); i++) ck_assert_msg(cmi_state_is_step(good[i]), "%s", good[i]);
-    for (size_t i = 0; i < COUNT(bad); i++) ck_assert_msg(!cmi_state_is_step(bad[i]), "%s", bad[i]);
-}
-END_TEST
-
-/* A path of 2047 bytes, and one more. */
-START_TEST(long_paths)
-{
-    static char out[CM_STATE_PATH], a[CM_STATE_PATH + 8];
-    memset(a, 'a', sizeof a);
-    a[CM_STATE_PATH - 1 - 4] = '\0';
-    OK(cmi_state_path(out, a, "bcd"));
-    ck_assert_uint_eq(strlen(out), CM_STATE_PATH - 1);
-    ck_assert_str_eq(out + CM_STATE_PATH - 1 - 5, "a/bcd");
-    FAILS(cmi_state_path(out, a, "bcde"), CM_ERR_ARGUMENT, "aaaa...' is too long");
-    OK(cmi_state_path(out, "x", "y"));
-    ck_assert_str_eq(out, "x/y");
-}
-END_TEST
-
-START_TEST(vectors)
-{
-    float values[5] = {0};
-    const cm_tensor t = cmi_state_vector("exp_avg", values, 5);
-    ck_assert_str_eq(t.name, "exp_avg");
-    ck_assert(t.type == CM_TENSOR_F32 && t.rank == 1 && t.shape[0] == 5 && t.count == 5 && t.bytes == 20);
-    ck_assert(t.data == (const unsigned char *)values && !t.from);
-}
-END_TEST
-
-/* The hash of a file is that of its bytes, in as many pieces as it is read. */
-START_TEST(hashes_of_files)
-{
-    static const size_t sizes[] = {0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (2 << 20) + 3};
-    static unsigned char bytes[(2 << 20) + 3];
-    cm_context *context;
-    size_t size = 77;
-    char hash[33], expected[33];
-    OK(cm_context_create(NULL, &context));
-    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (unsigned char)(i * 2654435761u >> 13);
-    for (size_t i = 0; i < COUNT(sizes); i++) {
-        FILE *f = fopen(in_dir("hashed"), "wb");
-        ck_assert_uint_eq(fwrite(bytes, 1, sizes[i], f), sizes[i]);
-        ck_assert_int_eq(fclose(f), 0);
-        OK(cmi_state_hash(context, in_dir("hashed"), &size, hash));
-        const XXH128_hash_t h = XXH3_128bits(bytes, sizes[i]);
-        (void)snprintf(expected, sizeof expected, "%016llx%016llx", (unsigned long long)h.high64,
-                       (unsigned long long)h.low64);
-        ck_assert_str_eq(hash, expected);
-        ck_assert_uint_eq(size, sizes[i]);
-    }
-    FAILS(cmi_state_hash(context, in_dir("missing"), &size, hash), CM_ERR_FORMAT, "missing: is missing");
-    FAILS(cmi_state_hash(context, dir, &size, hash), CM_ERR_IO, dir);
-    cm_context_free(context);
-}
-END_TEST
-
-START_TEST(differences_in_words)
-{
-    static const struct {
-        const char *before, *now, *text;
-    } rows[] = {
-        {"{}", "{}", ""},
-        {"{\"a\": 1}", "{\"a\": 1}", ""},
-        {"{\"a\": 1}", "{\"a\": 1.0}", ""},
-        {"{\"a\": 1.5}", "{\"a\": 1.25}", "a was 1.5, is 1.25"},
-        {"{\"a\": 1}", "{\"a\": \"1\"}", "a was 1, is \"1\""},
-        {"{\"a\": \"1\"}", "{\"a\": 1}", "a was \"1\", is 1"},
-        {"{\"a\": \"x\"}", "{\"a\": \"x\"}", ""},
-        {"{\"a\": \"x\"}", "{\"a\": \"y\"}", "a was \"x\", is \"y\""},
-        {"{\"a\": [1, 2]}", "{\"a\": [1, 3]}", "a was [1,2], is [1,3]"},
-        {"{\"a\": [1, 2]}", "{\"a\": [1, 2]}", ""},
-        {"{}", "{\"a\": 1}", "a was absent, is 1"},
-        {"{\"a\": 1}", "{}", "a was 1, is unknown to this library"},
-        {"{\"a\": 1, \"b\": 2}", "{\"a\": 2, \"b\": 3}", "a was 1, is 2; b was 2, is 3"},
-        {"{\"a\": 1, \"c\": 2}", "{\"a\": 2, \"b\": 3}",
-         "a was 1, is 2; b was absent, is 3; c was 2, is unknown to this library"},
-    };
-    char text[200];
-    for (size_t i = 0; i < COUNT(rows); i++) {
-        json_t *before = json_loads(rows[i].before, 0, NULL), *now = json_loads(rows[i].now, 0, NULL);
-        ck_assert(before && now);
-        memset(text, 'x', sizeof text);
-        cmi_state_differences(before, now, text, sizeof text);
-        ck_assert_str_eq(text, rows[i].text);
-        if (*rows[i].text) { /* as much as there is room for */
-            cmi_state_differences(before, now, text, 9);
-            ck_assert(strlen(text) == 8 && strncmp(text, rows[i].text, 8) == 0);
-        }
-        json_decref(before);
-        json_decref(now);
-    }
-}
-END_TEST
 
 /* --- a run with two checkpoints ---------------------------------------------------------------------- */
 
@@ -337,14 +232,16 @@ START_TEST(texts_of_states)
         const char *before, *behind;
         int first; /* of format 1 */
         const char *word;
-    } rows[] = {{"", "", 0, NULL},
-                {"", "\n", 0, "not as it was written: damaged"},
-                {" ", "", 0, "not as it was written: damaged"},
-                {"", "\n", 1, NULL},
-                {" ", "", 1, NULL},
-                {"", "}", 1, "state.json"},
-                {"[", "]", 1, "not a checkpoint's state"},
-                {"x", "", 1, "state.json"}};
+        int blank; /* in place of a new line */
+    } rows[] = {{"", "", 0, NULL, 0},
+                {"", "", 0, "not as it was written: damaged", 1},
+                {"", "\n", 0, "not as it was written: damaged", 0},
+                {" ", "", 0, "not as it was written: damaged", 0},
+                {"", "\n", 1, NULL, 0},
+                {" ", "", 1, NULL, 0},
+                {"", "}", 1, "something follows its end", 0},
+                {"[", "]", 1, "not a checkpoint's state", 0},
+                {"x", "", 1, "'{' or '[' expected", 0}};
     cm_train_settings o = options("edm");
     cm_trainer *t = saved_twice("texts", &o);
     ck_assert_int_eq(rename(inside("texts", 1, ""), in_dir("texts/one")), 0);
@@ -355,12 +252,15 @@ START_TEST(texts_of_states)
         const size_t n = strlen(text) + 3;
         char *all = malloc(n);
         (void)snprintf(all, n, "%s%s%s", rows[i].before, text, rows[i].behind);
+        if (rows[i].blank) *strchr(all, '\n') = ' ';
         write_bytes(inside("texts", 2, "state.json"), all, strlen(all));
         free(text);
         free(all);
         const cm_status status = cm_trainer_resume(t, in_dir("texts"), NULL, 0);
         if (!rows[i].word) ck_assert_msg(status == CM_OK, "row %zu: %s", i, cm_last_message());
-        else ck_assert_msg(status == CM_ERR_FORMAT && strstr(cm_last_message(), rows[i].word), "row %zu", i);
+        else
+            ck_assert_msg(status == CM_ERR_FORMAT && strstr(cm_last_message(), rows[i].word), "row %zu: %s", i,
+                          cm_last_message());
     }
     json_decref(state);
     done(t);
@@ -487,6 +387,7 @@ START_TEST(what_latest_says)
                 {"step-" ZEROS "001\n", 65, 2, 1}};
     cm_train_settings o = options("edm");
     cm_trainer *t = saved_twice("latest", &o);
+    write_bytes(in_dir("latest/checkpoints/zzz"), "x", 1); /* no checkpoint */
     for (size_t i = 0; i < COUNT(rows); i++) {
         if (rows[i].size == 63)
             ck_assert_int_eq(rename(inside("latest", 1, ""), in_dir("latest/checkpoints/step-" ZEROS "1")), 0);
@@ -563,7 +464,7 @@ static void make_steps(const char *run, int first, int last)
 START_TEST(what_a_save_removes)
 {
     static const int keeps[] = {0, 1, 2, 3, 4, 6}, kept[] = {5, 2, 2, 3, 4, 5}; /* of five */
-    static const char *const others[] = {"notes", "tmp-1", "step-x", "LATEST.old", ".hidden", "step-000000009.bak"};
+    static const char *const others[] = {"notes", "tmp-1", "step-x", "LATEST.old", "hidden", "step-000000009.bak"};
     static const char *const left[] = {".tmp-3-77", ".tmp-replaced", "LATEST.tmp-77-1"};
     cm_train_settings o = options("edm");
     for (size_t row = 0; row < COUNT(keeps); row++) {
@@ -677,6 +578,44 @@ START_TEST(files_of_objectives)
 }
 END_TEST
 
+/* Each says what it is; averages that can be reconstructed from say their profile. */
+START_TEST(what_files_are)
+{
+    static const struct {
+        const char *name;
+        int32_t kind;
+        const char *average; /* in its configuration, or NULL: none there */
+    } rows[] = {{"model.safetensors", CM_CHECKPOINT_MODEL, NULL},
+                {"ema-power-0.1.safetensors", CM_CHECKPOINT_MODEL, "\"average\":{\"form\":\"power\",\"value\":0.1"},
+                {"ema-0.9.safetensors", CM_CHECKPOINT_MODEL, NULL},
+                {"ema-power-0.05.safetensors", CM_CHECKPOINT_MODEL, "\"average\":{\"form\":\"power\",\"value\":0.05"},
+                {"optimizer.safetensors", CM_CHECKPOINT_OPTIMIZER, NULL},
+                {"weight-net.safetensors", CM_CHECKPOINT_TENSORS, NULL}};
+    cm_train_settings o = options("sct");
+    OK(cmi_settings_set(&o, "ema", "power:0.1,0.9,power:0.05"));
+    cm_trainer *t = trainer("sct", &o);
+    OK(cm_trainer_save(t, in_dir("kinds"), 0));
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        cm_checkpoint *c;
+        cm_checkpoint_info info = CM_CHECKPOINT_INFO_INIT;
+        OK(cm_checkpoint_open(NULL, inside("kinds", 0, rows[i].name), NULL, &c));
+        OK(cm_checkpoint_info_get(c, &info));
+        ck_assert_msg(info.kind == rows[i].kind, "%s is of kind %d", rows[i].name, info.kind);
+        cm_checkpoint_free(c);
+        if (info.kind != CM_CHECKPOINT_MODEL) continue;
+        cm_model *m;
+        OK(cm_model_load(NULL, inside("kinds", 0, rows[i].name), NULL, &m));
+        const char *average = strstr(m->config_text, "\"average\"");
+        if (!rows[i].average) ck_assert_msg(!average, "%s: %s", rows[i].name, average);
+        else
+            ck_assert_msg(average && strncmp(average, rows[i].average, strlen(rows[i].average)) == 0, "%s: %s",
+                          rows[i].name, average ? average : "none");
+        cm_model_free(m);
+    }
+    cm_trainer_free(t);
+}
+END_TEST
+
 /* --- options and data of another run --------------------------------------------------------------------------- */
 
 START_TEST(other_options_and_data)
@@ -741,11 +680,6 @@ Suite *make_suite(void)
     TCase *t = tcase_create("files");
     tcase_add_unchecked_fixture(t, setup, teardown);
     tcase_set_timeout(t, 300);
-    tcase_add_test(t, names_of_checkpoints);
-    tcase_add_test(t, long_paths);
-    tcase_add_test(t, vectors);
-    tcase_add_test(t, hashes_of_files);
-    tcase_add_test(t, differences_in_words);
     tcase_add_test(t, what_a_state_says);
     tcase_add_test(t, states_that_are_read);
     tcase_add_test(t, texts_of_states);
@@ -757,6 +691,7 @@ Suite *make_suite(void)
     tcase_add_test(t, the_newest_stays);
     tcase_add_test(t, a_step_is_saved_again);
     tcase_add_test(t, files_of_objectives);
+    tcase_add_test(t, what_files_are);
     tcase_add_test(t, other_options_and_data);
     suite_add_tcase(s, t);
     return s;

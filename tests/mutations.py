@@ -38,7 +38,7 @@ GROUPS = [
     ("io/picture.c io/orient.c io/jpeg.c io/png.c", "picture_parts pictures catalogue:picture"),
     ("io/npy.c io/npz.c io/zip.c io/gunzip.c", "npy packed metric_files data catalogue:statistics,dataset"),
     ("data/tar.c data/idx.c data/cifar.c data/zipset.c data/npzset.c data/label_json.c data/folder.c", "tar raw_sets listed data sets folders catalogue:dataset"),
-    ("train/state_save.c train/state_resume.c train/state_parts.c train/state_compare.c", "state_files trainer_calls train_state"),
+    ("train/state_save.c train/state_resume.c train/state_parts.c train/state_compare.c", "state_basics state_files group trainer_calls train_state"),
     ("train/curriculum.c train/ema.c train/phema.c train/axis.c", "schedules train_options edm2 two_times golden"),
     ("diffusion/schedule.c diffusion/times.c diffusion/levels.c diffusion/option_checks.c", "schedules levels method_options sampler_options sampler golden"),
 ]
@@ -187,7 +187,7 @@ def set_up():
         os.makedirs(os.path.dirname(os.path.join(top, f)), exist_ok=True)
         shutil.copy(f, os.path.join(top, f))
     names = sorted({n.split(":")[0] for _, tests in GROUPS for n in tests.split()} - {"catalogue", "golden"})
-    objects = ["tests/check_%s.o" % n for n in names] + ["tests/support/%s.o" % s for s in ("suite", "fill", "memory", "probe", "keys")]
+    objects = ["tests/check_%s.o" % n for n in names] + ["tests/support/%s.o" % s for s in ("suite", "fill", "memory", "probe", "keys", "ranks")]
     objects += ["tests/ref/naive.o", "tests/catalogue_program.o"]
     r = sh(["make", "-s", "-j2", "BUILD=" + o.build, *[o.build + "/" + x for x in ["obj/libconsistency-internal.a", "tests/golden/golden", *objects]]], ".", 7200)
     if r.returncode:

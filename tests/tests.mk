@@ -13,7 +13,7 @@ UNITS := check_base check_io check_pictures check_picture_parts check_images che
          check_presets check_metrics check_features check_lpips check_metric_files check_api check_guest \
          check_solvers check_edm2 check_two_times check_operations check_group check_plan check_doctor
 UNITS += check_json check_tensors check_pickle check_pickle_symbols check_zip_directory check_torch_views check_torch_files check_edm_notes
-UNITS += check_schedules check_levels check_method_options check_state_files
+UNITS += check_schedules check_levels check_method_options check_state_basics check_state_files
 SUPPORT := $(BUILD)/tests/support/fill.o $(BUILD)/tests/support/memory.o $(BUILD)/tests/support/probe.o $(BUILD)/tests/support/keys.o $(BUILD)/tests/support/ranks.o
 GOLDEN_OBJECTS := $(patsubst %,$(BUILD)/tests/golden/%.o,main networks gradients derivatives toy algorithms editing \
                   training training_toy training_losses training_continuous training_flat training_runs \
