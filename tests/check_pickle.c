@@ -220,9 +220,10 @@ START_TEST(memo)
     GIVES("(K\7\224K\10\224h\0h\1t.", "(7 8 7 8)");
     GIVES("(K\7q\2\224h\3t.", "(7 7)");
     GIVES("(K\1q\0K\2q\0h\0t.", "(1 2 2)");
-    GIVES("(]q\0K\1ah\0K\2at.", "([1 2] [1 2])");    /* the same list */
-    GIVES("(K\7r\4\1\0\0K\1j\4\1\0\0t.", "(7 1 7)"); /* 260: twice the two opcodes before it and 256 */
-    OVER_LIMIT("(K\7r\5\1\0\0K\1j\5\1\0\0t.", "byte 3: memo index 261 is far beyond the 2 opcodes before it");
+    GIVES("(]q\0K\1ah\0K\2at.", "([1 2] [1 2])"); /* the same list */
+    /* 262: twice the three opcodes before it and 256 */
+    GIVES("(K\10K\7r\6\1\0\0K\1j\6\1\0\0t.", "(8 7 1 7)");
+    OVER_LIMIT("(K\10K\7r\7\1\0\0K\1j\7\1\0\0t.", "byte 5: memo index 263 is far beyond the 3 opcodes before it");
     OVER_LIMIT("Nr\377\377\377\377.", "memo index 4294967295 is far beyond the 1 opcodes");
     REFUSED("h\0.", "byte 0: BINGET: the memo has nothing at index 0");
     REFUSED("Nq\0h\1.", "BINGET: the memo has nothing at index 1");
@@ -419,6 +420,50 @@ START_TEST(windows)
 }
 END_TEST
 
+/* Each byte of the program is read once. */
+static int32_t give_ones(void *user, uint64_t offset, void *to, size_t n)
+{
+    size_t *read = user;
+    *read += n;
+    memset(to, 'N', n);
+    if (offset == 0) memcpy(to, "](", 2);
+    if (offset + n == 100000) memcpy((char *)to + n - 2, "e.", 2);
+    return (int32_t)n;
+}
+
+START_TEST(bytes_are_read_once)
+{
+    size_t bytes = 0, after;
+    const cm_reader reader = {sizeof reader, 0, 100000, give_ones, &bytes};
+    cm_input in;
+    cm_pickle *p;
+    cm_pickled *v;
+    OK(cmi_input_reader(context, &reader, CM_INPUT_FETCHED, &in));
+    OK(cmi_pickle_open(&in, 100000, &p));
+    OK(cmi_pickle_run(p, "it", 0, 100000, &v, &after));
+    ck_assert(v->kind == CM_PICKLED_LIST && v->count == 100000 - 4 && after == 100000);
+    ck_assert_uint_eq(bytes, 100000);
+    cmi_pickle_close(p);
+    cmi_input_close(&in);
+}
+END_TEST
+
+#if SIZE_MAX > UINT32_MAX
+/* A mark has 32 bits. */
+START_TEST(highest_mark)
+{
+    machine m;
+    make_machine(&m, "N.", 2);
+    m.p->depth = UINT32_MAX;
+    OK(cmi_opcodes['('].run(m.p, &cmi_opcodes['(']));
+    ck_assert_uint_eq(cmi_pickle_floor(m.p), UINT32_MAX);
+    m.p->depth++;
+    FAILS(cmi_opcodes['('].run(m.p, &cmi_opcodes['(']), CM_ERR_LIMIT, "the stack is too high");
+    end_machine(&m);
+}
+END_TEST
+#endif
+
 /* Memory is in chunks of 16 KiB, in parts of 8 bytes; larger parts have a chunk of their own. */
 START_TEST(memory_of_values)
 {
@@ -529,9 +574,11 @@ Suite *make_suite(void)
     tcase_add_test(t, entries_by_name);
 #if SIZE_MAX > UINT32_MAX
     tcase_add_test(t, longest_text);
+    tcase_add_test(t, highest_mark);
 #endif
     tcase_add_test(t, depth);
     tcase_add_test(t, windows);
+    tcase_add_test(t, bytes_are_read_once);
     tcase_add_test(t, memory_of_values);
     tcase_add_test(t, memory_of_lists);
     suite_add_tcase(s, t);

@@ -600,7 +600,7 @@ START_TEST(notes)
     PUT(&p, "\200\2}(");
     put_entry(&p, "w", "0");
     PUT(&p, "U\1t\210U\1f\211U\1iK\7U\1nJ\377\377\377\377U\1dG\77\360\0\0\0\0\0\0U\1gG\77\325\125\125\125\125\125\125"
-            "U\1sU\2hiU\1oN"
+            "U\1sU\2hiU\5emptyU\0U\1oN"
             "U\1l](K\1}U\1zK\2sU\1xe"            /* l.0, l.1.z, l.2 */
             "U\1u(K\3t"                          /* u.0 */
             "U\1c}(U\1a}(U\1bK\4U\1e}U\1qK\5suu" /* c.a.b, but not c.a.e.q */
@@ -615,10 +615,11 @@ START_TEST(notes)
     PUT(&p, "u.");
     longest[199] = '\0';
     char expected[1000];
-    snprintf(expected, sizeof expected,
-             "w=0 [weights=the whole file] [t=true] [f=false] [i=7] [n=-1] [d=1] [g=0.333333333] [s=hi] [l.0=1] "
-             "[l.1.z=2] [l.2=x] [u.0=3] [c.a.b=4] [read=2] [reed.a=3] [v199=%s]",
-             longest);
+    snprintf(
+        expected, sizeof expected,
+        "w=0 [weights=the whole file] [t=true] [f=false] [i=7] [n=-1] [d=1] [g=0.333333333] [s=hi] [empty=] [l.0=1] "
+        "[l.1.z=2] [l.2=x] [u.0=3] [c.a.b=4] [read=2] [reed.a=3] [v199=%s]",
+        longest);
     block zip = zip_for(&p);
     expect(&zip, 1, expected);
     expect(&zip, 0, "w=0 [weights=the whole file]"); /* a model has none of them */

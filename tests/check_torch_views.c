@@ -267,6 +267,13 @@ START_TEST(views_outside)
         {{"IntStorage", 24, 4, 1, {5}, {5}, NULL, 0, NULL}, CM_ERR_FORMAT, LEAVES},
         {{"IntStorage", 24, 0, 2, {2, 2}, {20, 4}, NULL, 0, NULL}, CM_ERR_FORMAT, LEAVES},
         {{"IntStorage", 24, 0, 2, {2, 3}, {INT64_MAX, INT64_MAX}, NULL, 0, NULL}, CM_ERR_FORMAT, LEAVES},
+        /* What 32 bits would take for 0, 1 and 24. */
+        {{"IntStorage", 24, (int64_t)1 << 32, 1, {1}, {1}, NULL, 0, NULL}, CM_ERR_FORMAT, LEAVES},
+        {{"IntStorage", 24, 0, 1, {2}, {((int64_t)1 << 32) + 1}, NULL, 0, NULL}, CM_ERR_FORMAT, LEAVES},
+        {{"IntStorage", 24, 0, 1, {((int64_t)1 << 40) + 1}, {1}, NULL, 0, NULL},
+         sizeof(size_t) > 4 ? CM_ERR_LIMIT : CM_ERR_FORMAT,
+         "tensor 'w'"},
+        {{"IntStorage", ((int64_t)1 << 32) + 24, 0, 1, {1}, {1}, NULL, 0, NULL}, CM_ERR_FORMAT, "storage '0': "},
         {{"IntStorage", 24, -1, 1, {1}, {1}, NULL, 0, NULL},
          CM_ERR_FORMAT,
          "tensor 'w': its storage offset is negative"},

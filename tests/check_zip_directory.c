@@ -358,6 +358,11 @@ START_TEST(ends_of_64_bits)
     cm_zip_directory d;
     PUT(&b, "PK\6\7\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0PK\5\6\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
     FAILS(read_bytes_of(&b, &d), CM_ERR_FORMAT, "the zip64 end record lies at 0, outside of the file");
+    b.size = 0; /* and one of its length */
+    put_filling(&b, 14);
+    PUT(&b, "PK\6\7\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0PK\5\6\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    ck_assert_uint_eq(b.size, 56);
+    FAILS(read_bytes_of(&b, &d), CM_ERR_FORMAT, "there is no zip64 end record");
     free(b.bytes);
 }
 END_TEST
@@ -476,6 +481,9 @@ START_TEST(names)
               "a zip member's name is absolute, over 4096 bytes, not UTF-8, or has \"..\", a backslash or NUL");
         free(a.b.bytes);
     }
+    static const entry dot = {
+        .name = "a/.", .size = 3, .extra = "./\0\0", .extra_size = 4}; /* what is behind is no name */
+    reads(archive_of(&dot, 1, 0, 0, 0), &dot, 1);
     const entry nul = {.name = "a\0b", .name_length = 3};
     archive a = archive_of(&nul, 1, 0, 0, 0);
     FAILS(read_bytes_of(&a.b, &d), CM_ERR_FORMAT, "or NUL");
@@ -545,6 +553,15 @@ START_TEST(extra_fields)
         FAILS(read_bytes_of(&a.b, &d), CM_ERR_FORMAT, "a zip member's 64-bit sizes are missing");
         free(a.b.bytes);
     }
+    static const entry large = {
+        .name = "a", .size = 3, .unknown = 3, EXTRA("\1\0\20\0\3\0\0\0\1\0\0\0\3\0\0\0\1\0\0\0")};
+    archive b = archive_of(&large, 1, 0, 0, 0);
+    FAILS(read_bytes_of(&b.b, &d), CM_ERR_FORMAT, "its 4294967299 bytes at 31 reach past the archive's data");
+    free(b.b.bytes);
+    static const entry far = {.name = "a", .size = 3, .unknown = 4, EXTRA("\1\0\10\0\0\0\0\0\1\0\0\0")};
+    b = archive_of(&far, 1, 0, 0, 0);
+    FAILS(read_bytes_of(&b.b, &d), CM_ERR_FORMAT, "zip member 'a' lies at 4294967296, outside of the archive");
+    free(b.b.bytes);
     static const entry other = {.name = "a", .size = 3, .unknown = 3, EXTRA("\1\0\20\0" SIZE64 "\4\0\0\0\0\0\0\0")};
     archive a = archive_of(&other, 1, 0, 0, 0);
     FAILS(read_bytes_of(&a.b, &d), CM_ERR_FORMAT, "yet has 3 bytes and 4 in the archive");
@@ -602,6 +619,7 @@ START_TEST(checksums)
             }
             cmi_input_close(&in);
         }
+    for (size_t i = 0; i < (2 << 20) + 64; i++) ck_assert(bytes[i] == byte_of(i)); /* the caller's memory stays */
     free(bytes);
 }
 END_TEST

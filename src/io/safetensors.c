@@ -88,7 +88,7 @@ static cm_status check_size(const char *file, cm_tensor *t, const uint64_t range
     t->count = 1;
     t->bytes = cmi_tensor_type_size(t->type);
     for (int i = 0; i < t->rank; i++)
-        if (!cmi_mul_size(t->count, (size_t)t->shape[i], &t->count) ||
+        if ((uint64_t)t->shape[i] > SIZE_MAX / 2 || !cmi_mul_size(t->count, (size_t)t->shape[i], &t->count) ||
             !cmi_mul_size(t->bytes, (size_t)t->shape[i], &t->bytes))
             CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': the shape's product overflows", file, t->name);
     if (range[0] > range[1])

@@ -47,8 +47,9 @@ static cm_status take_storage(const cm_tensors *t, const cm_pickled *named, cm_t
         out->at = (size_t)first->u.integer;
         out->bytes = first->count;
     } else {
+        const uint64_t elements = (uint64_t)named->u.items[4]->u.integer;
         out->type = (cm_tensor_type)named->u.items[1]->u.symbol->type;
-        out->count = (size_t)named->u.items[4]->u.integer;
+        out->count = elements < SIZE_MAX ? (size_t)elements : SIZE_MAX;
     }
     return CM_OK;
 }
@@ -145,8 +146,9 @@ static int reach(const cm_tensor *tensor, const int64_t *strides, size_t *out)
 {
     size_t sum = 0, step;
     for (int i = 0; i < tensor->rank; i++)
-        if (!cmi_mul_size((size_t)(tensor->shape[i] - 1), (size_t)strides[i], &step) ||
-            !cmi_add_size(sum, step, &sum))
+        if (tensor->shape[i] > 1 && ((uint64_t)strides[i] > SIZE_MAX / 2 ||
+                                     !cmi_mul_size((size_t)(tensor->shape[i] - 1), (size_t)strides[i], &step) ||
+                                     !cmi_add_size(sum, step, &sum)))
             return 0;
     *out = sum;
     return 1;
@@ -170,7 +172,8 @@ static cm_status measure(const cm_tensors *t, cm_tensor *tensor)
     int empty = 0;
     for (int i = 0; i < tensor->rank; i++) empty |= tensor->shape[i] == 0;
     for (int i = 0; i < tensor->rank && !empty; i++)
-        if (!cmi_mul_size(tensor->count, (size_t)tensor->shape[i], &tensor->count))
+        if ((uint64_t)tensor->shape[i] > SIZE_MAX / 2 ||
+            !cmi_mul_size(tensor->count, (size_t)tensor->shape[i], &tensor->count))
             return broken(t, tensor, "its number of elements overflows");
     if (empty) tensor->count = 0;
     if (!cmi_mul_size(tensor->count, cmi_tensor_type_size(tensor->type), &tensor->bytes))
@@ -202,7 +205,8 @@ static cm_status make_view(const cm_tensors *t, const cm_pickled *value, cm_tens
     const cm_torch *torch = t->state;
     const cm_pickled *const *v = (const cm_pickled *const *)value->u.items;
     const cm_torch_storage *s = cmi_torch_find(torch, cmi_pickled_text(v[0]->u.items[2]));
-    size_t from = 0, most = s->count, last = 0, offset = (size_t)v[1]->u.integer;
+    const uint64_t offset = (uint64_t)v[1]->u.integer;
+    size_t from = 0, most = s->count, last = 0;
     if (v[2]->count != v[3]->count) return broken(t, tensor, "size and stride are of different ranks");
     if (v[2]->count > CM_TENSOR_RANK)
         CM_FAIL(CM_ERR_LIMIT, "%s: tensor '%s': its rank %u is over the limit of %d", t->input.name, tensor->name,
@@ -220,7 +224,7 @@ static cm_status make_view(const cm_tensors *t, const cm_pickled *value, cm_tens
     if (tensor->count && (!reach(tensor, view->strides, &last) || offset >= most || last >= most - offset))
         CM_FAIL(CM_ERR_FORMAT, "%s: tensor '%s': its view leaves storage '%s' of %zu elements", t->input.name,
                 tensor->name, s->key, most);
-    view->at = s->at + (tensor->count ? from * stored + offset * size : 0);
+    view->at = s->at + (tensor->count ? from * stored + (size_t)offset * size : 0);
     view->gathered = tensor->count && !lies_plainly(tensor, view->strides);
     return CM_OK;
 }

@@ -136,8 +136,8 @@ static int read_extra64(const unsigned char *extra, size_t n, uint64_t *size, ui
 }
 
 /* The local header decides where the bytes begin and has to be of the same member. */
-static cm_status read_local(const cm_input *in, const char *name, size_t n, uint64_t at, uint64_t limit,
-                            cm_zip_member *m)
+static cm_status read_local(const cm_input *in, const char *name, size_t n, uint64_t at, uint64_t size,
+                            uint64_t limit, cm_zip_member *m)
 {
     unsigned char h[LOCAL + NAME];
     if (limit < LOCAL + n || at > limit - LOCAL - n)
@@ -150,10 +150,11 @@ static cm_status read_local(const cm_input *in, const char *name, size_t n, uint
     if (number(h + 6, 2) & ENCRYPTED)
         CM_FAIL(CM_ERR_UNSUPPORTED, "%s: zip member '%s' is encrypted, as its local header says", in->name, name);
     uint64_t begins = at + LOCAL + n + number(h + 28, 2);
-    if (begins > limit || m->size > limit - begins)
-        CM_FAIL(CM_ERR_FORMAT, "%s: zip member '%s': its %zu bytes at %llu reach past the archive's data", in->name,
-                name, m->size, (unsigned long long)begins);
+    if (begins > limit || size > limit - begins)
+        CM_FAIL(CM_ERR_FORMAT, "%s: zip member '%s': its %llu bytes at %llu reach past the archive's data", in->name,
+                name, (unsigned long long)size, (unsigned long long)begins);
     m->at = (size_t)begins;
+    m->size = (size_t)size;
     return CM_OK;
 }
 
@@ -180,7 +181,6 @@ static cm_status read_entry(const cm_input *in, unsigned char *r, size_t left, u
     name--;
     name[n] = '\0';
     m->name = name;
-    m->size = (size_t)size;
     if (method == 0 && packed != size)
         CM_FAIL(CM_ERR_FORMAT, "%s: zip member '%s' is stored as it is, yet has %llu bytes and %llu in the archive",
                 in->name, name, (unsigned long long)size, (unsigned long long)packed);
@@ -190,7 +190,7 @@ static cm_status read_entry(const cm_input *in, unsigned char *r, size_t left, u
                 "a model lies in has to be unpacked first",
                 in->name, name, (int)method);
     if (flags & ENCRYPTED) CM_FAIL(CM_ERR_UNSUPPORTED, "%s: zip member '%s' is encrypted", in->name, name);
-    return read_local(in, name, n, at, limit, m);
+    return read_local(in, name, n, at, size, limit, m);
 }
 
 static cm_status read_entries(const cm_input *in, const ending *e, cm_zip_directory *d)
