@@ -249,6 +249,9 @@ START_TEST(segments)
         ROW("\xff\xe0\0\x06"
             "abcd" EXIF,
             6),
+        ROW("\xff\xe1\0\x23"
+            "Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0",
+            1), /* a byte longer than the file */
         ROW("\xff\xfe\0\x03"
             "a\xff\xff\xff" EXIF,
             6),
@@ -334,7 +337,9 @@ START_TEST(turns)
         for (int c = 1; c < 5; c++) {
             cm_picture p = {c, 2, 3, cmi_malloc(context, 6, (size_t)c)};
             for (int i = 0; i < 6 * c; i++) p.pixels[i] = (uint8_t)i;
+            const uint8_t *before = p.pixels;
             OK(cmi_picture_turn(context, &p, turn));
+            if (turn == 1) ck_assert_ptr_eq(p.pixels, before); /* nothing is copied */
             ck_assert(p.channels == c && p.height == rows[turn].height && p.width == rows[turn].width);
             for (int i = 0; i < 6; i++)
                 for (int k = 0; k < c; k++)

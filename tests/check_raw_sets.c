@@ -8,6 +8,7 @@
 
 /* --- idx: names ----------------------------------------------------------------------------------- */
 
+static const char a_png[] = "\x89PNG\r\n\x1a\n and so on, long enough";
 static unsigned char images[16 + 70000], labels[8 + 300];
 
 /* A file of n images of h x w whose pixels are 0, 1, 2 ...; its size. */
@@ -307,7 +308,7 @@ START_TEST(images_refused)
     cm_source *s;
     const size_t size = make_images(0, 0, 0); /* no image at all */
     FAILS(open_source(write_images(images, size), &s), CM_ERR_ARGUMENT, "holds no picture");
-    write_bytes(in_dir("images-idx3"), "\x89PNG\r\n\x1a\n and so on, long enough", 40);
+    write_bytes(in_dir("images-idx3"), a_png, sizeof a_png - 1);
     FAILS(open_source(in_dir("images-idx3"), &s), CM_ERR_FORMAT, "not an idx file but ");
     char path[300];
     snprintf(path, sizeof path, "%s", in_dir("images-idx3.gz")); /* a changed checksum, and a cut end */
@@ -472,7 +473,7 @@ START_TEST(batches_refused)
                  in_dir("x.bin"), size);
         SAYS(open_source(in_dir("x.bin"), &s), CM_ERR_FORMAT, text);
     }
-    write_bytes(in_dir("x.bin"), "\x89PNG\r\n\x1a\n and so on, long enough", 40);
+    write_bytes(in_dir("x.bin"), a_png, sizeof a_png - 1);
     FAILS(open_source(in_dir("x.bin"), &s), CM_ERR_FORMAT, "not CIFAR-10's binary batch but ");
     write_bytes(in_dir("x.bin"), "", 0);
     FAILS(open_source(in_dir("x.bin"), &s), CM_ERR_FORMAT, "not CIFAR-10's binary batch but ");
@@ -558,7 +559,7 @@ START_TEST(arrays_refused)
     }
     const cm_npz_array none = {"arr_0", "|u1", 3, {0, 0, 0}, 1, values};
     FAILS(open_arrays(1, &none, &s), CM_ERR_ARGUMENT, "holds no picture");
-    write_bytes(in_dir("a.npz"), "\x89PNG\r\n\x1a\n and so on, long enough", 40);
+    write_bytes(in_dir("a.npz"), a_png, sizeof a_png - 1);
     FAILS(open_source(in_dir("a.npz"), &s), CM_ERR_FORMAT, "not an .npz file but ");
     static const struct {
         const char *name;

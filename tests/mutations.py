@@ -130,6 +130,7 @@ EQUIVALENT_PATTERNS = [
     (r"data/idx\.c: if \(!same && rank <= c->rank\)", "it is the first, or better"),
     (r"data/idx\.c: uint64_t bytes = 1;", "it is set before it is used"),
     (r"data/tar\.c: size_t end = st->file\.size - at >= LOOK_BEHIND", "both are the same then"),
+    (r"io/orient\.c: if \(at > size \|\| size - at <= 2\)", "two bytes are a directory without entries"),
     (r"io/orient\.c: return whole && value >= 2", "1 is what is said else"),
     (r"io/orient\.c: for \(size_t at = 2; size - at > 4", "four bytes have no room for an orientation"),
     (r"io/png\.c: png_longjmp\(png, 0\);", "which is 1 then"),
