@@ -26,6 +26,7 @@ typedef struct {
     const char *part;               /* what it calls its network; NULL: model       */
     const char *network, *network_args, *network_kwargs;
     const char *loss, *loss_attributes;
+    const char *also;   /* more parts of the wrapper, before its network */
     const char *beside; /* more entries of the file, as JSON */
 } module;
 
@@ -74,6 +75,7 @@ static block file_of(const module *m)
         begin_object(&b, m->class);
         PUT(&b, "}(");
         put_text(&b, "_modules"), PUT(&b, ORDERED);
+        put_entries(&b, m->also);
         if (m->network) put_text(&b, m->part ? m->part : "model");
     }
     if (m->network) begin_object(&b, m->network), PUT(&b, "}(");
@@ -94,9 +96,13 @@ static block file_of(const module *m)
     if (m->loss) {
         put_text(&b, "loss_fn");
         begin_object(&b, m->loss);
-        PUT(&b, "}(");
-        put_entries(&b, m->loss_attributes);
-        PUT(&b, "u" END_OBJECT);
+        if (m->loss_attributes && strcmp(m->loss_attributes, "none") == 0) {
+            PUT(&b, "N" END_OBJECT);
+        } else {
+            PUT(&b, "}(");
+            put_entries(&b, m->loss_attributes);
+            PUT(&b, "u" END_OBJECT);
+        }
     }
     PUT(&b, "u.");
     return b;
@@ -333,6 +339,28 @@ static const struct {
      ABOUT "EDMPrecond\nunsupported: the wrapper EDMPrecond holds no network"},
     {{.class = "EDMPrecond", .attributes = "{}", .part = "other", BARE},
      ABOUT "EDMPrecond\nunsupported: the wrapper EDMPrecond holds no network"},
+    /* What stands where a network is looked for and is no module. */
+    {{.class = "EDMPrecond",
+      .attributes = "{}",
+      .also = "{\"model\": 1}",
+      .part = "unet",
+      .network = "UNet",
+      .network_args = "[16, 3, 10]"},
+     ABOUT "EDMPrecond of UNet\nnetwork: "
+           "{\"type\":\"edm2\",\"img_resolution\":16,\"img_channels\":3,\"label_dim\":10}\nprecond: "
+           "{\"type\":\"edm\"}\npublished: edm\nassumed: " EDM2_DEFAULTS
+           "; sigma_data, sigma_min, sigma_max" PUBLISHED},
+    {{.class = "EDMPrecond", .attributes = "{}", .also = "{\"model\": 1}", .part = "other", BARE},
+     ABOUT "EDMPrecond\nunsupported: the wrapper EDMPrecond holds no network"},
+    {{.class = "EDMPrecond", .attributes = "{}", .also = "{\"unet\": 1}", .part = "other", BARE},
+     ABOUT "EDMPrecond\nunsupported: the wrapper EDMPrecond holds no network"},
+    {{.class = "EDMPrecond",
+      .attributes = "{\"sigma_data\": 0.5, \"sigma_min\": 0.25, \"sigma_max\": 80}",
+      BARE,
+      .loss = "L",
+      .loss_attributes = "none"},
+     ABOUT "EDMPrecond of SongUNet\n" SONG
+           "\nprecond: {\"type\":\"edm\",\"sigma_data\":0.5,\"sigma_min\":0.25,\"sigma_max\":80.0}\npublished: edm"},
     {{.class = "EDMPrecond", .attributes = "{}", .network = "DiT"},
      ABOUT "EDMPrecond of DiT\nunsupported: it holds a network of class 'DiT': a diffusion transformer" NOT_HERE},
     {{.class = "CTPrecond", .attributes = "{}", BARE},

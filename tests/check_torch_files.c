@@ -676,6 +676,34 @@ START_TEST(many_values)
 }
 END_TEST
 
+/* The longest path that a tensor can have, and one byte more, which leaves it out. */
+START_TEST(long_paths)
+{
+    static char name[CM_TENSOR_NAME];
+    for (size_t n = CM_TENSOR_NAME - 3; n <= CM_TENSOR_NAME - 1; n++) { /* with ".1" behind it */
+        block p = {NULL, 0, 0};
+        cm_input in;
+        cm_tensors t;
+        PUT(&p, "\200\2}(");
+        memset(name, 'n', n);
+        put_text(&p, name);
+        PUT(&p, "](K\1");
+        put_tensor(&p, "FloatStorage", "1", 2, 0);
+        PUT(&p, "eU\1m](");
+        put_tensor(&p, "FloatStorage", "2", 2, 0);
+        PUT(&p, "eu.");
+        block zip = zip_for(&p);
+        OK(cmi_input_memory(context, "x", zip.bytes, zip.size, CM_INPUT_IN_PLACE, &in));
+        in.as_data = 1;
+        OK(cmi_tensors_open(&in, &t));
+        ck_assert_uint_eq(t.count, n + 2 <= CM_TENSOR_NAME ? 2 : 1);
+        ck_assert_uint_eq(strlen(t.tensors[0].name), n + 2 <= CM_TENSOR_NAME ? n + 2 : 3);
+        cmi_tensors_close(&t);
+        free(zip.bytes);
+    }
+}
+END_TEST
+
 /* Where no model is in it, all tensors by their paths, and why it is none. */
 START_TEST(tensors_by_paths)
 {
@@ -748,6 +776,7 @@ Suite *make_suite(void)
     tcase_add_test(t, beginnings_of_names);
     tcase_add_test(t, names_in_modules);
     tcase_add_test(t, many_values);
+    tcase_add_test(t, long_paths);
     tcase_add_test(t, second_storage);
     tcase_add_test(t, notes);
     tcase_add_test(t, many_notes);

@@ -49,7 +49,7 @@ static unsigned char byte_of(size_t i)
 
 static void put_filling(block *b, size_t n)
 {
-    for (size_t i = 0; i < n; i++) put(b, "PK\1\2\3\4\5\6" + i % 8, 1);
+    for (size_t i = 0; i < n; i++) put(b, &"PK\1\2\3\4\5\6"[i % 8], 1);
 }
 
 /* n members behind `first` other bytes; with64: also the long form of the end; then a comment of that many bytes. */

@@ -79,7 +79,7 @@ UNUSED = [
 ]
 # The same of what stands in many lines: of "io/zip.c: the changed line".
 EQUIVALENT_PATTERNS = [
-    (r"io/torch\.c: t->capacity = t->tensors \? n \+ 1 : [12]", "the list ends where there is no memory"),
+    (r"io/torch\.c: t->capacity = t->tensors \? n ", "no more than n are added, and the list ends where there is no memory"),
     (r"io/torch\.c: for \(int i = 1; .*\) empty \|=", "nothing overflows once the first dimension is 0"),
     (r"io/torch\.c: .*\|\| offset > most \|\| last >=", "the last is never below 0"),
     (r"io/torch\.c: size_t last = 1[;,]", "it is set by what follows"),
@@ -95,7 +95,9 @@ EQUIVALENT_PATTERNS = [
     (r"io/pickle_opcodes\.c: const char \*word = .*id->count > 1 \?", "fewer than five parts are refused by the same words"),
     (r"io/pickle_machine\.c: if \(p->at <= p->window_at \|\|", "the window is read again where it begins"),
     (r"io/zip_directory\.c: size_t most = m->size < PIECE \? m->size \+ 2", "a byte more of memory"),
-    (r"io/edm_network\.c: .*f[.>-]+lacking\[1\]", "no reason has one byte"),
+    (r"io/edm_network\.c: .*\b(lacking|constructor|published|assumed)\[1\]", "no text of them has one byte"),
+    (r"io/pickle_opcodes\.c: CM_TRY\(cmi_pickle_allocate\(p, n \+ 2,", "a byte more of memory"),
+    (r"io/torch_modules\.c: \(leave_out && .*: 1\)\)\);", "one entry more of millions"),
     (r"io/torch_modules\.c: modules -=", "only whether it is 0 counts"),
     (r"io/(torch|pickle_machine)\.c: .*(SIZE_MAX \* |size <= \(?SIZE_MAX)", "no file has so many bytes"),
     (r"io/torch_modules\.c: char name\[CM_TENSOR_NAME \+ 2\]", "a byte more that nobody uses"),
