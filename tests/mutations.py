@@ -155,6 +155,15 @@ EQUIVALENT_PATTERNS = [
     (r"diffusion/levels\.c: for \(int32_t i = 0; i < \*n && flow;", "the first is what it is"),
     (r"diffusion/levels\.c: r->smax, r->smax >= 1\.6", "half of 1.6"),
     (r"diffusion/levels\.c: for \(int(32_t)? i = [01]; i <= ", "a level behind the last one, for which there is room and which nobody reads"),
+    (r"diffusion/option_checks\.c: for \(int32_t step = [02]; step <= s->n;", "no step is of order 0, and the first is of order 1"),
+    (r"train/state_save\.c: .*(cmi_checkpoint_write\(t->context, path, [02]|cmi_file_create\(t->context, path, 2|cmi_settings_json\(&t->o, 2)", "a truth value; nothing stands there yet"),
+    (r"train/state_save\.c: for \(size_t i = 1; .*steps \+= ", "LATEST stands before the first of them"),
+    (r"train/state_save\.c: .*\(keep <= 2 \? 2", "both say 2"),
+    (r"train/state_resume\.c: if .* \(i (> 1|< 0) && strcmp\(name, latest\)", "a checkpoint that was bad is bad again"),
+    (r"train/state_resume\.c: .*\(i > 0 && strcmp\(name, latest\) == 1\)", "the same"),
+    (r"train/state_compare\.c: json_t \*.*cmi_settings_json\(&\S+, 2\)", "a truth value"),
+    (r"train/state_parts\.c: for \(size_t at = 0; at <= r->size;", "a read of no bytes"),
+    (r"train/state_resume\.c: size_t size = 1;", "it is set before it is read"),
     (r"diffusion/times\.c: for \(int i = 0; i <= s->n; i\+\+\) \{", "the level behind the last is 0, which nothing raises"),
 ]
 

@@ -137,7 +137,6 @@ cm_status cmi_options_check_orders(const cm_resolver *r)
 {
     const cm_solver *s = &r->out->solver;
     int second = 0;
-    if (!(r->method->reads & CM_READS_DPMPP)) return CM_OK;
     if (s->dpmpp.order > s->n)
         CM_FAIL(CM_ERR_ARGUMENT,
                 "option dpmpp_order is %d, but the run has %d step%s; a step of order q needs q - 1 "
