@@ -339,6 +339,17 @@ static const struct {
      ABOUT "EDMPrecond\nunsupported: the wrapper EDMPrecond holds no network"},
     {{.class = "EDMPrecond", .attributes = "{}", .part = "other", BARE},
      ABOUT "EDMPrecond\nunsupported: the wrapper EDMPrecond holds no network"},
+    /* The wrapper's channels are the network's where that has not its own of both kinds. */
+    {{.class = "EDMPrecond",
+      .attributes = "{\"sigma_data\": 0.5, \"sigma_min\": 0.25, \"sigma_max\": 80}",
+      .args = "[32, 5]",
+      .network = "UNet",
+      .network_kwargs = "{\"in_channels\": 4, \"model_channels\": 8}"},
+     ABOUT "EDMPrecond of UNet\nnetwork: "
+           "{\"type\":\"edm2\",\"img_resolution\":32,\"img_channels\":5,\"in_channels\":4,\"model_channels\":8}"
+           "\nprecond: {\"type\":\"edm\",\"sigma_data\":0.5,\"sigma_min\":0.25,\"sigma_max\":80.0}\npublished: "
+           "edm\nassumed: channel_mult, channel_mult_noise, channel_mult_emb, num_blocks, attn_resolutions, "
+           "label_balance, concat_balance as the constructor has them"},
     /* What stands where a network is looked for and is no module. */
     {{.class = "EDMPrecond",
       .attributes = "{}",

@@ -94,7 +94,7 @@ static const char *class_of(const cm_pickled *module)
 
 static const cm_pickled *attribute(const cm_pickled *module, const char *name)
 {
-    return module && module->count > 1 ? cmi_pickled_get(module->u.items[1], name) : NULL;
+    return module->count > 1 ? cmi_pickled_get(module->u.items[1], name) : NULL;
 }
 
 /* NULL for what JSON cannot say and no argument is.  A list that stands in lists again and again is written out each
