@@ -132,7 +132,7 @@ static const struct {
     {0, 2, {2, 3}, {3, 1}, 1},
     {18, 2, {2, 3}, {3, 1}, 1},
     {4, 3, {2, 3, 2}, {6, 2, 1}, 1},
-    {0, 2, {1, 4}, {99, 1}, 1}, /* the stride of a dimension of one says nothing */
+    {0, 2, {1, 4}, {INT64_MAX, 1}, 1}, /* the stride of a dimension of one says nothing */
     {0, 2, {4, 1}, {1, 77}, 1},
     {0, 8, {1, 2, 1, 2, 1, 2, 1, 3}, {0, 12, 5, 6, 5, 3, 5, 1}, 1},
     {0, 2, {3, 2}, {1, 3}, 0}, /* transposed */

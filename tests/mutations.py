@@ -99,6 +99,7 @@ EQUIVALENT_PATTERNS = [
     (r"io/pickle_opcodes\.c: CM_TRY\(cmi_pickle_allocate\(p, n \+ 2,", "a byte more of memory"),
     (r"io/torch_modules\.c: \(leave_out && .*: 1\)\)\);", "one entry more of millions"),
     (r"io/(json_text|json_tree|tensors|input|zip_directory|torch\w*)\.c: .*return 2;", "a truth value"),
+    (r"io/(torch|safetensors)\.c: .*(shape\[i\] >= 1 && |>= SIZE_MAX / 2|> SIZE_MAX \* 2)", "with 64 bits no number of a file is larger"),
     (r"io/torch_modules\.c: modules -=", "only whether it is 0 counts"),
     (r"io/(torch|pickle_machine)\.c: .*(SIZE_MAX \* |size <= \(?SIZE_MAX)", "no file has so many bytes"),
     (r"io/torch_modules\.c: char name\[CM_TENSOR_NAME \+ 2\]", "a byte more that nobody uses"),
