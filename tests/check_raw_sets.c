@@ -495,8 +495,8 @@ START_TEST(arrays)
     static const struct {
         int rank;
         size_t shape[4];
-    } rows[] = {{4, {3, 4, 5, 3}}, {4, {3, 4, 5, 1}},  {3, {3, 4, 5}},
-                {4, {3, 1, 1, 3}}, {3, {1, 1, 65535}}, {4, {1, 65535, 1, 1}}};
+    } rows[] = {{4, {3, 4, 5, 3}}, {3, {2, 8, 8}},    {4, {2, 8, 8, 3}},  {4, {3, 4, 5, 1}},
+                {3, {3, 4, 5}},    {4, {3, 1, 1, 3}}, {3, {1, 1, 65535}}, {4, {1, 65535, 1, 1}}};
     for (size_t i = 0; i < sizeof values; i++) values[i] = (uint8_t)(i % 251);
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
         const size_t *shape = rows[r].shape, c = rows[r].rank == 4 ? shape[3] : 1, pixels = shape[1] * shape[2];

@@ -1,8 +1,11 @@
 #include "memory.h"
 
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <pthread.h>
+
+enum { FENCE = 64, FILLING = 0xa5 }; /* bytes behind a block that nobody may write */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -14,13 +17,14 @@ static void *take(void *user, size_t size, size_t alignment)
     long n = ++m->requests;
     int fail = m->fail_at && (m->persistent ? n >= m->fail_at : n == m->fail_at);
     if (m->budget && m->bytes + (long long)size > m->budget) fail = 1;
-    if (!fail) p = aligned_alloc(alignment, size + alignment);
+    if (!fail) p = aligned_alloc(alignment, size + alignment + FENCE);
     if (p) {
         memcpy(p, &size, sizeof size);
         m->live++;
         m->bytes += (long long)size;
         if (m->bytes > m->peak) m->peak = m->bytes;
         p = (char *)p + alignment;
+        memset((char *)p + size, FILLING, FENCE);
     }
     pthread_mutex_unlock(&lock);
     return p;
@@ -32,6 +36,11 @@ static void give(void *user, void *p)
     size_t size;
     char *whole = (char *)p - 64;
     memcpy(&size, whole, sizeof size);
+    for (size_t i = 0; i < FENCE; i++)
+        if (((unsigned char *)p)[size + i] != FILLING) {
+            fprintf(stderr, "memory: byte %zu behind a block of %zu was written\n", i, size);
+            abort();
+        }
     pthread_mutex_lock(&lock);
     m->live--;
     m->bytes -= (long long)size;
