@@ -303,6 +303,10 @@ START_TEST(records_of_files)
     notes[0] = '\0';
     OK(cm_trainer_resume(t, in_dir("records"), NULL, 0));
     ck_assert(t->step == 1 && strstr(notes, "state.json: is missing"));
+    ck_assert_int_eq(remove(in_dir("records/checkpoints/LATEST")),
+                     0); /* the oldest is the first of the folder then */
+    OK(cm_trainer_resume(t, in_dir("records"), NULL, 0));
+    ck_assert_int_eq(t->step, 1);
     done(t);
 }
 END_TEST
@@ -413,6 +417,13 @@ START_TEST(what_latest_says)
     ck_assert_int_eq(mkdir(in_dir("latest/checkpoints/LATEST"), 0777), 0);
     OK(cm_trainer_resume(t, in_dir("latest"), NULL, 0));
     ck_assert(t->step == 2 && strstr(notes, "LATEST: it names no checkpoint"));
+    done(t);
+    /* Of a damaged one that LATEST names nothing else is said than that. */
+    t = saved_twice("latest2", &o);
+    write_bytes(in_dir("latest2/checkpoints/LATEST"), "step-000000001\n", 15);
+    ck_assert_int_eq(remove(inside("latest2", 1, "model.safetensors")), 0);
+    OK(cm_trainer_resume(t, in_dir("latest2"), NULL, 0));
+    ck_assert(t->step == 2 && strstr(notes, "model.safetensors: is missing") && !strstr(notes, "although"));
     done(t);
 }
 END_TEST

@@ -169,6 +169,10 @@ EQUIVALENT_PATTERNS = [
     (r"train/state_resume\.c: .*\(i > 0 && strcmp\(name, latest\) == 1\)", "the same"),
     (r"train/state_compare\.c: json_t \*.*cmi_settings_json\(&\S+, 2\)", "a truth value"),
     (r"train/state_parts\.c: for \(size_t at = 0; at <= r->size;", "a read of no bytes"),
+    (r"train/state_resume\.c: (size_t n = 1;|const int is_whole = n (>= 1|> 0|> 2) )", "no name is so short"),
+    (r"train/state_resume\.c: name\[(is_whole \? n - 1 : )?1\] = ", "a letter is no name of a checkpoint"),
+    (r"train/state_resume\.c: for \(size_t i = 1; i < names->count;", "LATEST stands before the first of them"),
+    (r"train/state_resume\.c: if .* reason\[1\]\)", "no reason has one letter"),
     (r"train/state_resume\.c: size_t size = 1;", "it is set before it is read"),
     (r"diffusion/times\.c: for \(int i = 0; i <= s->n; i\+\+\) \{", "the level behind the last is 0, which nothing raises"),
 ]
