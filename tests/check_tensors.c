@@ -319,6 +319,20 @@ START_TEST(values_of_every_type)
 }
 END_TEST
 
+/* What is in the caller's memory stays there when nobody needs it for a while. */
+START_TEST(memory_is_not_forgotten)
+{
+    size_t size;
+    unsigned char *file = file_of("{" T("a", "U8", "65536", "0", "65536") "}", 65536, &size);
+    cm_tensors t;
+    OK(open_bytes(context, "x", file, size, &t));
+    cmi_tensor_forget(&t.tensors[0]);
+    for (size_t i = 0; i < 65536; i++) ck_assert_uint_eq(t.tensors[0].data[i], i % 256);
+    cmi_tensors_close(&t);
+    free(file);
+}
+END_TEST
+
 /* --- lists ------------------------------------------------------------------------------------------------- */
 
 static int is_a(const cm_input *in, const unsigned char *first, size_t n)
@@ -642,6 +656,7 @@ Suite *make_suite(void)
     tcase_add_test(t, lengths_of_headers);
     tcase_add_test(t, written_bytes);
     tcase_add_test(t, values_of_every_type);
+    tcase_add_test(t, memory_is_not_forgotten);
     tcase_add_test(t, formats);
     tcase_add_test(t, bytes_of_nobody);
     tcase_add_test(t, lists);

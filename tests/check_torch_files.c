@@ -94,6 +94,7 @@ START_TEST(members_of_a_zip)
         {{{"data.pkl", p.bytes, p.size}, {"data/0", numbers, 8}},
          CM_ERR_FORMAT,
          "x: a zip archive without a member data.pkl in one root folder: not PyTorch's"},
+        {{{"data.pkl", p.bytes, p.size}, {"x/0", numbers, 8}}, CM_ERR_FORMAT, "without a member data.pkl"},
         {{{"a/b/data.pkl", p.bytes, p.size}, {"a/b/data/0", numbers, 8}}, CM_ERR_FORMAT, "without a member data.pkl"},
         {{{"a/data.pk", p.bytes, p.size}, {"a/data/0", numbers, 8}}, CM_ERR_FORMAT, "without a member data.pkl"},
         {{{"a/data.pkl", p.bytes, p.size}, {"a/data/0", numbers, 8}, {"a/constants.pkl", "", 0}},
