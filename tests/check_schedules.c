@@ -450,11 +450,13 @@ START_TEST(weights_of_profiles)
                 ck_assert(fabs(weights[2 * j] + weights[2 * j + 1] - rows[i].weights[of[j]]) < 1e-9);
         }
     /* Of three the third is all that is new. */
-    const cm_profile three[] = {rows[1].stored[0], rows[1].stored[0], rows[1].stored[1]};
-    double weights[3];
-    OK(cmi_profile_weights(context, 3, three, rows[1].wanted, weights));
-    ck_assert(fabs(weights[0] + weights[1] - rows[1].weights[0]) < 1e-9);
-    ck_assert(fabs(weights[2] - rows[1].weights[1]) < 1e-9);
+    for (int k = 0; k < 2; k++) {
+        const cm_profile three[] = {rows[1].stored[k], rows[1].stored[k], rows[1].stored[!k]};
+        double weights[3];
+        OK(cmi_profile_weights(context, 3, three, rows[1].wanted, weights));
+        ck_assert(fabs(weights[0] + weights[1] - rows[1].weights[k]) < 1e-9);
+        ck_assert(fabs(weights[2] - rows[1].weights[!k]) < 1e-9);
+    }
     double weight;
     FAILS(cmi_profile_weights(context, 1, &(cm_profile){1e-300, 0.05}, (cm_profile){1e300, 0.05}, &weight),
           CM_ERR_NUMERIC, "ends at 1e+300 with std 0.05");
