@@ -477,12 +477,13 @@ START_TEST(contents)
     add("000001", '0', "\x89PNG and more", 13);
     add("000002", '0', "\x89PN", 3);
     add("dataset.json", '0', "{\"labels\": null}", 16);
+    add("7", '0', "\x89PNG", 4); /* a name of one letter is no end */
     add("000003", '0', "\xff\xd8\xff\xe0", 4);
     write_bytes(in_dir("c.tar"), archive, used);
     OK(open_source(in_dir("c.tar"), &s));
-    ck_assert_str_eq(names_of(s), "000001 000003");
+    ck_assert_str_eq(names_of(s), "000001 7 000003");
     ck_assert_str_eq(s->dataset_json, "{\"labels\": null}");
-    ck_assert_uint_eq(s->bytes, 17);
+    ck_assert_uint_eq(s->bytes, 21);
     cmi_source_close(s);
     size_t size;
     write_png(in_dir("p.png"), 77);
