@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/sanitizer.h"
 #include "support/memory.h"
 #include "support/pictures.h"
 
@@ -22,7 +23,7 @@ enum { SIZE = 1024 };
 static char dir[32];
 
 /* The address sanitizer keeps freed memory: the resident size says nothing there. */
-#ifdef __SANITIZE_ADDRESS__
+#ifdef CM_ADDRESS_SANITIZER
 enum { RSS_MEANS_SOMETHING = 0 };
 #else
 enum { RSS_MEANS_SOMETHING = 1 };

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/sanitizer.h"
 #include "support/each_request.h"
 #include "support/runs.h"
 
@@ -600,7 +601,7 @@ START_TEST(what_does_not_fit)
 {
     struct rlimit limit;
     cm_run_needs n = CM_RUN_NEEDS_INIT;
-#ifdef __SANITIZE_ADDRESS__
+#ifdef CM_ADDRESS_SANITIZER
     skipped("under the address sanitizer the size of the address space says nothing");
     return;
 #endif

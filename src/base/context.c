@@ -13,6 +13,7 @@
 #include "base/cpus.h"
 #include "base/options.h"
 #include "base/pool.h"
+#include "base/sanitizer.h"
 
 struct cm_context {
     atomic_int references;
@@ -30,11 +31,11 @@ enum { LARGE_PAGE = 2 << 20 };
 static void *default_alloc(void *user, size_t size, size_t alignment)
 {
     (void)user;
-    if (size < 2 * (size_t)LARGE_PAGE) return aligned_alloc(alignment, size);
+    const int large = size >= 2 * (size_t)LARGE_PAGE;
     void *memory; /* aligned_alloc would want a multiple of the alignment */
-    if (posix_memalign(&memory, LARGE_PAGE, size) != 0) return NULL;
+    if (posix_memalign(&memory, large ? LARGE_PAGE : alignment, size) != 0) return NULL;
 #ifdef MADV_HUGEPAGE
-    (void)madvise(memory, size / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
+    if (large) (void)madvise(memory, size / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
 #endif
     return memory;
 }
@@ -149,12 +150,22 @@ cm_status cmi_check_array(const char *what, size_t count, size_t size)
     CM_FAIL(CM_ERR_LIMIT, "%s: %zu x %zu bytes do not fit into memory", what, count, size);
 }
 
+/* A host's aligned_alloc may want a multiple of the alignment.  AddressSanitizer is shown where a block ends. */
+static size_t rounded(size_t bytes)
+{
+#ifdef CM_ADDRESS_SANITIZER
+    return bytes ? bytes : 1;
+#else
+    return bytes ? (bytes + 63) / 64 * 64 : 64;
+#endif
+}
+
 void *cmi_malloc(cm_context *context, size_t count, size_t size)
 {
     size_t bytes;
     void *memory = NULL;
     if (cmi_mul_size(count, size, &bytes) && bytes <= SIZE_MAX / 2) {
-        bytes = bytes ? (bytes + 63) / 64 * 64 : 64;
+        bytes = rounded(bytes);
         memory = context->options.alloc(context->options.memory_user, bytes, 64);
     }
     if (!memory) (void)cmi_fail(CM_ERR_MEMORY, "out of memory: %zu x %zu bytes", count, size);

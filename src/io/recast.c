@@ -10,7 +10,7 @@ int cmi_tensor_measure(cm_tensor *t)
 {
     t->count = 1;
     for (int i = 0; i < t->rank; i++)
-        if (!cmi_mul_size(t->count, (size_t)t->shape[i], &t->count)) return 0;
+        if ((uint64_t)t->shape[i] > SIZE_MAX / 2 || !cmi_mul_size(t->count, (size_t)t->shape[i], &t->count)) return 0;
     return cmi_mul_size(t->count, cmi_tensor_type_size(t->type), &t->bytes);
 }
 
