@@ -272,9 +272,9 @@ include tests/tests.mk
 DEMO := $(BUILD)/demo
 demo: all
 	@mkdir -p $(DEMO)
-	$(BUILD)/bin/cm-sample models/digits_consistency.safetensors -n 100 --labels rows --columns 10 --force \
+	$(BUILD)/bin/cm-sample models/digits.safetensors -n 100 --labels rows --columns 10 --force \
 	    -o $(DEMO)/digits-onestep.png
-	$(BUILD)/bin/cm-sample models/digits_consistency.safetensors -n 100 --labels rows --columns 10 --force \
+	$(BUILD)/bin/cm-sample models/digits.safetensors -n 100 --labels rows --columns 10 --force \
 	    --method multistep -o $(DEMO)/digits-twostep.png
 	$(BUILD)/bin/cm-sample models/digits_teacher.safetensors -n 100 --labels rows --columns 10 --force \
 	    --method heun --steps 18 -o $(DEMO)/digits-teacher-heun18.png

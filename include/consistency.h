@@ -9,7 +9,7 @@
  *     cm_model *model = NULL;
  *     cm_sampler *sampler = NULL;
  *     float *image = (float *)malloc(sizeof(float) * 32 * 32);
- *     cm_status status = cm_model_load(NULL, "digits_consistency.safetensors", NULL, &model);
+ *     cm_status status = cm_model_load(NULL, "digits.safetensors", NULL, &model);
  *     if (status == CM_OK) status = cm_sampler_create(model, NULL, &sampler);
  *     if (status == CM_OK) status = cm_sampler_run(sampler, NULL, 1, image);
  *     if (status != CM_OK) fprintf(stderr, "%s\n", cm_last_message());

@@ -19,7 +19,7 @@ try() { # KIB COMMAND...
     esac
 } 2>/dev/null
 for ((v = 40000; v <= 160000; v += step)); do
-    try $v "$build/bin/cm-sample" models/digits_consistency.safetensors -n 4 --threads 1 --force -o "$dir/page.png"
+    try $v "$build/bin/cm-sample" tests/data/models/digits_consistency.safetensors -n 4 --threads 1 --force -o "$dir/page.png"
     rm -rf "$dir/run"
     try $v "$build/tests/train_program" "$dir/run" 2
 done

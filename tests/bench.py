@@ -27,7 +27,7 @@ ADM = {"type": "adm", "image_size": 64, "in_channels": 3, "model_channels": 192,
        "attention_resolutions": [2, 4, 8], "channel_mult": [1, 2, 3, 4], "num_classes": 1000, "num_head_channels": 64,
        "use_scale_shift_norm": True, "resblock_updown": True}
 NETWORKS = {"cifar": (CIFAR, 32), "small": (SMALL, 32), "adm": (ADM, 64)}
-DIGITS = "models/digits_teacher.safetensors"
+DIGITS = "tests/data/models/digits_teacher.safetensors"
 # work, network, batch, threads, reach; each call draws one batch; bf16 rows where the processor has the instructions
 INFERENCE = [("CIFAR-10 DDPM++ f32, batch 1", "cifar", 1, 2, 2.2), ("CIFAR-10 DDPM++ f32, batch 8", "cifar", 8, 2, 2.7),
              ("CIFAR-10 DDPM++ f32, batch 64", "cifar", 64, 2, 2.4), ("ImageNet-64 ADM f32, batch 1", "adm", 1, 2, 2.4),

@@ -135,7 +135,7 @@ def whole(name, command, small, large):
 
 
 try:
-    model = os.path.join(HERE, "models", "digits_consistency.safetensors")
+    model = os.path.join(HERE, "tests", "data", "models", "digits_consistency.safetensors")
     if o.only in ("", "cifar10"):
         training("CIFAR-10 network (cifar10-edm)", "cifar10-edm", 32, 3, 55733891, 4)
     if o.only in ("", "digits"):

@@ -585,7 +585,7 @@ row("tensors", b"\xff\xfe-name".decode("utf-8", "surrogateescape"), one(), "OK")
 
 def variant(change):
     def make(p):
-        with open(TOP + "/models/digits_consistency.safetensors", "rb") as f:
+        with open(TOP + "/tests/data/models/digits_consistency.safetensors", "rb") as f:
             b = f.read()
         n = struct.unpack("<Q", b[:8])[0]
         header, data = json.loads(b[8:8 + n]), b[8 + n:]

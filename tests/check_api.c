@@ -15,7 +15,7 @@
 #include "io/safetensors.h"
 #include "support/pictures.h"
 
-#define MODEL "models/digits_consistency.safetensors"
+#define MODEL "tests/data/models/digits_consistency.safetensors"
 enum { SIZE = 1024 };
 static char dir[32];
 
@@ -381,7 +381,7 @@ START_TEST(no_cancel_is_lost)
     uint64_t random = 3;
     int lost = 0;
     float images[2 * SIZE];
-    OK(cm_model_load(NULL, "models/digits_teacher.safetensors", NULL, &m));
+    OK(cm_model_load(NULL, "tests/data/models/digits_teacher.safetensors", NULL, &m));
     cm_sampler *s = one_thread_sampler(m);
     for (int round = 0; round < rounds; round++) {
         long_call c = {.sampler = s, .kind = round % 3};

@@ -13,7 +13,7 @@
 #include "support/torch_file.h"
 
 #define FOLDER "tests/data/golden/checkpoints/"
-#define DIGITS "models/digits_consistency.safetensors"
+#define DIGITS "tests/data/models/digits_consistency.safetensors"
 
 static cm_checkpoint_info info_of(const cm_checkpoint *file)
 {

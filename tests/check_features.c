@@ -122,7 +122,7 @@ START_TEST(weights_that_are_refused)
     FAILS(cm_features_open(context, "models/features/lenet.safetensors", "resnet20", &f), CM_ERR_FORMAT,
           "conv1.weight");
     FAILS(cm_features_open(context, "models/features/lenet.safetensors", "vgg", &f), CM_ERR_ARGUMENT, "vgg");
-    FAILS(cm_features_open(context, "models/digits_teacher.safetensors", NULL, &f), CM_ERR_FORMAT,
+    FAILS(cm_features_open(context, "tests/data/models/digits_teacher.safetensors", NULL, &f), CM_ERR_FORMAT,
           "no feature network");
     FAILS(cm_features_open(context, in_dir("absent"), NULL, &f), CM_ERR_IO, "absent");
     size_t size;

@@ -18,7 +18,7 @@
 #include "support/memory.h"
 #include "support/pictures.h"
 
-#define MODEL "models/digits_consistency.safetensors"
+#define MODEL "tests/data/models/digits_consistency.safetensors"
 enum { SIZE = 1024 };
 static char dir[32];
 

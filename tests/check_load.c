@@ -14,7 +14,7 @@
 #include "support/files.h"
 #include "support/memory.h"
 
-#define MODEL "models/digits_consistency.safetensors"
+#define MODEL "tests/data/models/digits_consistency.safetensors"
 enum { SIZE = 1024 };
 
 static unsigned char *bytes; /* of MODEL */

@@ -337,7 +337,7 @@ static cm_model *model(const char *config)
 START_TEST(another_network_is_named)
 {
     cm_model *digits, *tiny = model(cm_train_preset_config(0));
-    OK(cm_model_load(NULL, "models/digits_teacher.safetensors", NULL, &digits));
+    OK(cm_model_load(NULL, "tests/data/models/digits_teacher.safetensors", NULL, &digits));
     OK(cm_train_preset_check("digits-cd-30min", digits));
     OK(cm_train_preset_check("smoke", tiny));
     FAILS(cm_train_preset_check("smoke", digits), CM_ERR_ARGUMENT,

@@ -700,7 +700,7 @@ START_TEST(freeing_never_allocates)
 
     cm_sampler *sampler;
     static float images[2 * 32 * 32];
-    OK(cm_model_load(context, "models/digits_consistency.safetensors", NULL, &loaded));
+    OK(cm_model_load(context, "tests/data/models/digits_consistency.safetensors", NULL, &loaded));
     OK(cm_sampler_create(loaded, NULL, &sampler));
     OK(cm_sampler_run(sampler, NULL, 2, images));
 

@@ -301,7 +301,7 @@ START_TEST(bits_of_digits)
         cm_context_options_init(&c, sizeof c);
         c.threads = threads;
         OK(cm_context_create(&c, &context));
-        OK(cm_model_load(context, "models/digits_teacher.safetensors", NULL, &m));
+        OK(cm_model_load(context, "tests/data/models/digits_teacher.safetensors", NULL, &m));
         cm_sampler *s = sampler_of(m, 1, 2);
         uint64_t state = 9;
         const int32_t labels[N] = {3, 7};
@@ -361,7 +361,7 @@ START_TEST(likelihood_refused)
     FAILS(cm_model_bits_per_dim(m, NULL, 1, x, bits), CM_ERR_ARGUMENT, "none of the 256");
     x[7] = NAN;
     FAILS(cm_model_bits_per_dim(m, NULL, 1, x, bits), CM_ERR_NUMERIC, "nan at value 7");
-    OK(cm_model_load(NULL, "models/digits_consistency.safetensors", NULL, &consistency));
+    OK(cm_model_load(NULL, "tests/data/models/digits_consistency.safetensors", NULL, &consistency));
     FAILS(cm_model_bits_per_dim(consistency, NULL, 1, small, bits), CM_ERR_UNSUPPORTED, "consistency function");
     cm_model_free(consistency);
     cm_model_free(m);

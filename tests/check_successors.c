@@ -27,7 +27,7 @@ START_TEST(teachers_refused)
 {
     cm_model *m = tiny(NULL, 1), *consistency = tiny_of(NULL, 2, "ecm"), *other = tiny_of(NULL, 2, "cm"), *digits;
     cm_train_settings o = options("cmt");
-    OK(cm_model_load(NULL, "models/digits_teacher.safetensors", NULL, &digits));
+    OK(cm_model_load(NULL, "tests/data/models/digits_teacher.safetensors", NULL, &digits));
     refused("cmt", m, NULL, &o, "needs a teacher");
     refused("cmt", m, consistency, &o, "is a consistency model (precond \"ecm\")");
     refused("cmt", m, other, &o, "is a consistency model (precond \"cm\")");

@@ -283,7 +283,7 @@ START_TEST(trainers_refused)
     cm_train_settings o = options("cd");
     cm_trainer *t;
     cm_model *m = tiny(NULL, 1), *digits;
-    OK(cm_model_load(NULL, "models/digits_teacher.safetensors", NULL, &digits));
+    OK(cm_model_load(NULL, "tests/data/models/digits_teacher.safetensors", NULL, &digits));
     FAILS(create(m, NULL, &o, &t), CM_ERR_ARGUMENT, "needs a teacher");
     FAILS(create(m, digits, &o, &t), CM_ERR_SHAPE, "images of 1 x 32 x 32");
     FAILS(create(NULL, NULL, &o, &t), CM_ERR_ARGUMENT, "model is NULL");

@@ -64,7 +64,7 @@ static cm_status open_digits(cm_context *context, const char *objective, cm_mode
         "\"average-velocity\"}}",
         1 + heads, 3 * heads);
     if (objective_of(objective)->precond_two_times) return cm_model_create(context, two_times, 1, out);
-    return cm_model_load(context, "models/digits_consistency.safetensors", NULL, out);
+    return cm_model_load(context, "tests/data/models/digits_consistency.safetensors", NULL, out);
 }
 
 START_TEST(estimates_hold)
@@ -78,7 +78,7 @@ START_TEST(estimates_hold)
     OK(cm_context_create(&co, &context));
     for (int i = 0; i < 4; i++) { /* plain; accumulated; kept in part; bfloat16 */
         OK(open_digits(context, names[_i], &digits));
-        OK(cm_model_load(context, "models/digits_teacher.safetensors", NULL,
+        OK(cm_model_load(context, "tests/data/models/digits_teacher.safetensors", NULL,
                          &teacher)); /* anew: models keep packed weights */
         o = cmi_settings_defaults(CM_TRAIN_EDM);
         choose(&o, names[_i]);

@@ -5,7 +5,7 @@ dir=$(mktemp -d /tmp/cm-data-XXXXXX)
 trap 'rm -rf "$dir"' EXIT
 cd "$(dirname "$0")/.." || exit 1
 . tests/support/commands.sh
-data=$bin/cm-data model=models/digits_consistency.safetensors
+data=$bin/cm-data model=tests/data/models/digits_consistency.safetensors
 mkdir -p $dir/set/cat $dir/set/dog
 $bin/cm-sample $model -n 12 --images "$dir/set/cat/%d.png" -q || fail "no pictures"
 $bin/cm-sample $model -n 12 --seed 1 --images "$dir/set/dog/%d.png" -q || fail "no pictures"

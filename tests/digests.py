@@ -33,8 +33,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(BUILD), "bindings", "python"))
 import consistency as cm  # noqa: E402
 from consistency._lib import choices  # noqa: E402
 
-CONSISTENCY = HERE + "/models/digits_consistency.safetensors"
-TEACHER = HERE + "/models/digits_teacher.safetensors"
+CONSISTENCY = HERE + "/tests/data/models/digits_consistency.safetensors"
+TEACHER = HERE + "/tests/data/models/digits_teacher.safetensors"
 SONG = {"type": "songunet", "img_resolution": 32, "img_channels": 3, "model_channels": 32, "num_blocks": 2,
         "channel_mult": [1, 2, 2], "attn_resolutions": [16]}
 EDM = {"type": "edm"}

@@ -361,7 +361,7 @@ def long_ones(facts, faults):
 
 
 # What stands in the commands for a reader's own files, and what they are run with here.
-STANDS_FOR = (("MODEL.safetensors", "models/digits_consistency.safetensors"), ("photo.png", "digit-2.png -l 2"),
+STANDS_FOR = (("MODEL.safetensors", "models/digits.safetensors"), ("photo.png", "digit-2.png -l 2"),
               ("edm-cifar10-32x32-uncond-vp.pkl", os.path.join(ROOT, "tests/fuzz/corpus/edm/edm.pkl")),
               ("hole.png", "lower-half.png"), ("small.png", "small.png -l 2"), ("cat,dog", "3,7"))
 SMALL = """import consistency as cm
@@ -383,7 +383,7 @@ def run_objectives(folder, environment, faults):
     """The commands of docs/objectives that need no file of others, in order: runs are of one step."""
     os.mkdir(os.path.join(folder, "mnist"))
     for name in "ab":
-        subprocess.run(["cm-sample", "models/digits_consistency.safetensors", "-n", "10", "-l", "0,1,2,3,4,5,6,7,8,9", "-q",
+        subprocess.run(["cm-sample", "models/digits.safetensors", "-n", "10", "-l", "0,1,2,3,4,5,6,7,8,9", "-q",
                         "--seed", str(ord(name)), "--images", "mnist/%d_" + name + ".png"], cwd=folder, env=environment)
     done = []
     for page in sorted(f for f in os.listdir(os.path.join(ROOT, "docs/objectives")) if f != "README.md"):

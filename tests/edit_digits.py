@@ -91,7 +91,7 @@ def bytes_table(truth, digits, sampler, levels):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("data")
-    p.add_argument("--model", default="models/digits_consistency.safetensors")
+    p.add_argument("--model", default="tests/data/models/digits_consistency.safetensors")
     p.add_argument("--count", type=int, default=1000)
     p.add_argument("--variations", type=int, default=4)
     p.add_argument("--steps", default="1,2,4,8,16")

@@ -8,7 +8,7 @@ parts=${*:-window http rust csharp wasm}
 cd "$(dirname "$0")/.." || exit 1
 mkdir -p "$build/embed"
 root=$(cd "$build/embed" && pwd)
-model=$PWD/models/digits_consistency.safetensors
+model=$PWD/tests/data/models/digits_consistency.safetensors
 unset MAKEFLAGS MFLAGS MAKELEVEL # of the make that runs this: newer rustc warns of a jobserver it does not reach
 python=${PYTHON:-python3}
 status=0

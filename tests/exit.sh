@@ -5,7 +5,7 @@ build=$1 runs=${2:-60}
 bad=0
 for ((i = 0; i < runs; i++)); do
     us=$((15000 + RANDOM * 4))
-    timeout -s KILL 300 "$build/tests/exit_program" models/digits_consistency.safetensors $us $((i % 3 + 1)) >/dev/null
+    timeout -s KILL 300 "$build/tests/exit_program" tests/data/models/digits_consistency.safetensors $us $((i % 3 + 1)) >/dev/null
     code=$?
     [ $code = 0 ] || { echo "FAIL exit after $us us beside $((i % 3 + 1)) threads: exit $code"; bad=$((bad + 1)); }
 done 2>/dev/null

@@ -18,7 +18,7 @@ fail() { echo "FAIL $format $1"; status=1; }
 use() {
     format=$1
     case $format in
-    native) model=models/digits_consistency.safetensors targets="out.safetensors out.png" ;;
+    native) model=tests/data/models/digits_consistency.safetensors targets="out.safetensors out.png" ;;
     torch) model=$kept/adm.safetensors targets=out.pt ;;
     diffusers) model=$kept/adm.safetensors targets=out.folder ;;
     esac

@@ -21,8 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MODEL "models/digits_consistency.safetensors"
-#define TEACHER "models/digits_teacher.safetensors"
+#define MODEL "tests/data/models/digits_consistency.safetensors"
+#define TEACHER "tests/data/models/digits_teacher.safetensors"
 enum { SIZE = 32 * 32, THREADS = 8 };
 
 #define NEED(condition)                                                                                              \

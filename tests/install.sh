@@ -29,20 +29,20 @@ for compiler in "gcc -std=c99 $root/draw.c" "g++ -std=c++11 $root/draw.cc" "clan
     set -- $compiler
     command -v "$1" >/dev/null || continue
     $1 $2 $warn -o "$root/shared" $3 $(pc --cflags --libs) || { fail "$compiler shared"; continue; }
-    LD_LIBRARY_PATH=$root/dest/opt/cm/lib/x "$root/shared" models/digits_consistency.safetensors "$root/shared.png" && [ -s "$root/shared.png" ] || fail "$compiler shared runs"
+    LD_LIBRARY_PATH=$root/dest/opt/cm/lib/x "$root/shared" tests/data/models/digits_consistency.safetensors "$root/shared.png" && [ -s "$root/shared.png" ] || fail "$compiler shared runs"
     LD_LIBRARY_PATH=$root/dest/opt/cm/lib/x "$root/shared" README.md "$root/none.png" 2>/dev/null && fail "$compiler draws from what is no model"
     case $1 in clang*) continue ;; esac # gcc's OpenMP objects in the archive need libgomp
     rm -f "$root/static"
     $1 $2 $warn -o "$root/static" $3 $(pc --cflags) -L"$(pc --variable=libdir)" -l:libconsistency.a -Wl,--as-needed $(pc --static --libs) ${CM_EXTRA_LIBS:-} || { fail "$compiler static"; continue; }
     ldd "$root/static" | grep -q libconsistency && fail "$compiler static is not static"
-    "$root/static" models/digits_consistency.safetensors "$root/static.png" || fail "$compiler static runs"
+    "$root/static" tests/data/models/digits_consistency.safetensors "$root/static.png" || fail "$compiler static runs"
     cmp -s "$root/shared.png" "$root/static.png" || fail "$compiler static draws another picture"
 done
 # Where there is only the archive, what pkg-config --static names is all that it takes.
 mkdir "$root/archive" && cp "$(pc --variable=libdir)/libconsistency.a" "$root/archive"
 gcc -std=c99 $warn -o "$root/alone" tests/install/draw.c $(pc --cflags) -Wl,--as-needed $(pc --define-variable=libdir="$root/archive" --static --libs) ${CM_EXTRA_LIBS:-} || fail "pkg-config --static"
 ldd "$root/alone" | grep -q libconsistency && fail "pkg-config --static is not static"
-"$root/alone" models/digits_consistency.safetensors "$root/alone.png" && cmp -s "$root/shared.png" "$root/alone.png" || fail "what pkg-config --static links draws another picture"
+"$root/alone" tests/data/models/digits_consistency.safetensors "$root/alone.png" && cmp -s "$root/shared.png" "$root/alone.png" || fail "what pkg-config --static links draws another picture"
 # The plugin for MPI, where there is one, has flags of its own.
 if [ -f "$root/dest/opt/cm/lib/x/libconsistency-mpi.so" ]; then
     printf '#include <consistency_mpi.h>\nint main(void) { cm_group group; return cm_mpi_open(0, &group, 0, 0) != CM_OK; }\n' >"$root/group.c"
@@ -64,7 +64,7 @@ for lines in 1 20; do
     grep -q "the same command goes on" "$root/said" || fail "docs/training.md's program is not stopped: $(tail -1 "$root/said")"
 done
 # One use of every header, in each language: everything.* MODEL FOLDER.
-lib=$root/dest/opt/cm/lib/x model=models/digits_consistency.safetensors languages=""
+lib=$root/dest/opt/cm/lib/x model=tests/data/models/digits_consistency.safetensors languages=""
 everything() { # NAME COMMAND...
     name=$1
     shift
@@ -139,7 +139,7 @@ odd="$root/ein Präfix & more"
 for again in 1 2; do (umask 077 && $make -s install BUILD="$build" PREFIX="$odd" >/dev/null) || fail "make install into '$odd'"; done
 [ -z "$(find "$odd" ! -type l ! -perm -o=r)" ] || fail "what is installed is not everybody's to read: $(find "$odd" ! -type l ! -perm -o=r | head -3)"
 odd_pc() { PKG_CONFIG_PATH="$odd/lib/pkgconfig" pkg-config "$@" consistency; }
-eval "gcc -o '$root/odd' tests/install/draw.c $(odd_pc --cflags --libs)" && LD_LIBRARY_PATH=$odd/lib "$root/odd" models/digits_consistency.safetensors "$root/odd.png" &&
+eval "gcc -o '$root/odd' tests/install/draw.c $(odd_pc --cflags --libs)" && LD_LIBRARY_PATH=$odd/lib "$root/odd" tests/data/models/digits_consistency.safetensors "$root/odd.png" &&
     cmp -s "$root/shared.png" "$root/odd.png" || fail "a program of '$odd'"
 "$odd/bin/cm-info" --machine >/dev/null || fail "a program in '$odd'"
 echo mine >"$odd/share/consistency/features/mine"

@@ -16,7 +16,7 @@ import time
 build, moments = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 3
 bin = os.path.abspath(build + "/bin") + "/"
 top = tempfile.mkdtemp(prefix="cm-interrupts-")
-models = os.path.abspath("models") + "/"
+models = os.path.abspath("tests/data/models") + "/"
 model, teacher = models + "digits_consistency.safetensors", models + "digits_teacher.safetensors"
 pictures = os.path.abspath("tests/data/pictures")
 random.seed(14)

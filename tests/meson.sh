@@ -20,7 +20,7 @@ draw() { # NAME MESON-SOURCE OPTIONS...
     shift 2
     meson setup "$root/$name" "$source" "$@" >"$root/said" 2>&1 && ninja -C "$root/$name" >>"$root/said" 2>&1 ||
         { fail "$name: $(grep -iE 'error|failed' "$root/said" | head -5)"; return; }
-    "$root/$name/draw" models/digits_consistency.safetensors "$root/$name.png" || fail "$name does not run"
+    "$root/$name/draw" tests/data/models/digits_consistency.safetensors "$root/$name.png" || fail "$name does not run"
     cmp -s "$root/shared.png" "$root/$name.png" || fail "$name draws another picture"
 }
 export PKG_CONFIG_PATH=$root/opt/lib/pkgconfig

@@ -115,7 +115,7 @@ done
 [ "$(wc -l < $dir/steps1)" -ge 2 ] || fail "no steps"
 
 # Samples and metrics: the bytes of one process, in files of rank 0 and of each rank.
-model=models/digits_consistency.safetensors
+model=tests/data/models/digits_consistency.safetensors
 s="$build/bin/cm-sample $model -n 42 -l rows --batch 4 -q"
 e="$build/bin/cm-eval --metric fd-lenet,kid-lenet,is-lenet,right-lenet --few --json --samples 200 $model $dir/images1"
 mkdir $dir/images1 $dir/images2 $dir/images4
@@ -218,7 +218,7 @@ done
 
 # Samples: the others draw what a rank that dies has not drawn, and what they cannot do without is said.
 if [ $rounds -gt 0 ] && $MPIRUN --version | grep -q "Open MPI"; then
-    s="$build/bin/cm-sample models/digits_teacher.safetensors -n 60 -l rows --batch 4 --steps 18 --threads 1 -q"
+    s="$build/bin/cm-sample tests/data/models/digits_teacher.safetensors -n 60 -l rows --batch 4 --steps 18 --threads 1 -q"
     $s -o $dir/whole.png || fail "samples of one process"
     for retry in --retry ""; do
         timeout 100 $run --enable-recovery -n 3 $s --mpi-timeout 4 $retry -o $dir/less$retry.png >$dir/out 2>&1 &
@@ -241,7 +241,7 @@ fi
 
 # A rank that dies while MPI begins: the others do not wait for ever.
 if [ $rounds -gt 0 ] && $MPIRUN --version | grep -q "Open MPI"; then
-    timeout 60 $run --enable-recovery -n 3 $build/bin/cm-sample models/digits_consistency.safetensors -q --retry --mpi-timeout 3 -o $dir/begins.png >$dir/out 2>&1 &
+    timeout 60 $run --enable-recovery -n 3 $build/bin/cm-sample tests/data/models/digits_consistency.safetensors -q --retry --mpi-timeout 3 -o $dir/begins.png >$dir/out 2>&1 &
     job=$!
     pid=""
     while [ -z "$pid" ] && kill -0 $job 2>/dev/null; do

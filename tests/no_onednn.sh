@@ -7,7 +7,7 @@ root=$(mktemp -d /tmp/cm-no-onednn-XXXXXX)
 trap 'rm -rf "$root"' EXIT
 status=0
 fail() { echo "FAIL no_onednn: $1"; status=1; }
-none=$build/none model=$PWD/models/digits_consistency.safetensors
+none=$build/none model=$PWD/tests/data/models/digits_consistency.safetensors
 mkdir -p "$none" && rm -rf "$none/obj" && cp -r --preserve=timestamps "$build/obj" "$none/obj" && rm -rf "$none"/obj/{dnnl,with-*} || exit 1
 without() { $make -s BUILD="$none" DNNL=none PREFIX="$root/opt" LIBDIR="$root/opt/lib" "$@" >"$root/said" 2>&1 || { tail -5 "$root/said"; exit 1; }; }
 without "$none/lib/libconsistency.so" "$none/lib/libconsistency.a" single

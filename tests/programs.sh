@@ -4,7 +4,7 @@
 bin=$1/bin
 dir=$(mktemp -d /tmp/cm-programs-XXXXXX)
 trap 'rm -rf "$dir"' EXIT
-model=models/digits_consistency.safetensors teacher=models/digits_teacher.safetensors
+model=tests/data/models/digits_consistency.safetensors teacher=tests/data/models/digits_teacher.safetensors
 cd "$(dirname "$0")/.." || exit 1
 . tests/support/commands.sh
 expect 0 "images/s" $bin/cm-sample $model -n 4 -o $dir/a.png
@@ -24,7 +24,7 @@ expect 0 "5 network evaluations" $bin/cm-sample $teacher --method heun --steps 3
 expect 0 '"nfe": 1' $bin/cm-sample $model -n 3 --images "$dir/i-%04d.png" --seed 9 --labels 3 --json
 expect 0 "1 network evaluation an image" $bin/cm-sample $model -n 3 --images "$dir/j-%04d.png"
 # An adaptive method counts the evaluations that images took, not those that they may take.
-$bin/cm-sample models/digits_teacher.safetensors -m rk45 --rtol 0.05 --atol 0.05 -n 4 --npz $dir/rk45.npz --json | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["nfe"] % 6 == 2 and 8 <= d["nfe_mean"] <= d["nfe"] < 200' || fail "evaluations of rk45"
+$bin/cm-sample tests/data/models/digits_teacher.safetensors -m rk45 --rtol 0.05 --atol 0.05 -n 4 --npz $dir/rk45.npz --json | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["nfe"] % 6 == 2 and 8 <= d["nfe_mean"] <= d["nfe"] < 200' || fail "evaluations of rk45"
 [ -f $dir/i-0002.png ] || fail "no i-0002.png"
 expect 0 '"seconds_per_image"' $bin/cm-sample --bench --batch 2 --threads 1 --dtype f32 --method onestep -n 2 $model --json
 $bin/cm-sample --bench -n 2 $model --json | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["images"] == 2 and d["peak_bytes"] > 0 and d["yardstick_seconds"] > 0 and d["plan_seconds"] > 0 and d["load_seconds"] > 0' || fail "bench JSON"

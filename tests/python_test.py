@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, "bindings/python")
 import consistency as cm
 
-MODEL, TEACHER = "models/digits_consistency.safetensors", "models/digits_teacher.safetensors"
+MODEL, TEACHER = "tests/data/models/digits_consistency.safetensors", "tests/data/models/digits_teacher.safetensors"
 
 
 def values(images):
@@ -503,7 +503,7 @@ class Binding(unittest.TestCase):
         gc.collect()
         self.assertEqual(values(sampler.sample(1, labels=1, seed=3)), values(cm.Sampler(self.model).sample(1, labels=1, seed=3)))
         self.assertRaisesRegex(cm.Error, "memory: .*cut|memory: truncated|data_offsets", cm.Model.load, content[:-4])
-        self.assertRaisesRegex(cm.Error, "memory", cm.Model.load, b"models/digits_consistency.safetensors")
+        self.assertRaisesRegex(cm.Error, "memory", cm.Model.load, b"tests/data/models/digits_consistency.safetensors")
 
         class Broken(io.BytesIO):
             def __init__(self, answer):
@@ -864,7 +864,7 @@ class Training(unittest.TestCase):
         self.assertRaises(cm.Error, cm.Trainer, m, lr=-1)
         self.assertRaises(cm.Error, cm.Trainer, m, preset="smoke", mu=0.5)
         with self.assertRaisesRegex(cm.Error, "model_channels is 8 in the preset and 16 in the model"):
-            cm.Trainer(None, teacher=cm.Model.load("models/digits_teacher.safetensors"), preset="smoke", objective="cd")
+            cm.Trainer(None, teacher=cm.Model.load("tests/data/models/digits_teacher.safetensors"), preset="smoke", objective="cd")
         cm.Trainer(None, teacher=m, preset="smoke", objective="cd").close()
         self.assertEqual(cm.presets()["lsun256-edm"]["config"]["network"]["use_scale_shift_norm"], False)
         with self.assertRaises(ZeroDivisionError):

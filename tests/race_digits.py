@@ -3,7 +3,7 @@
 
     race_digits.py BUILD MNIST [--minutes 30] [--turn 20] [--threads 2] [--preset digits-sct-30min] [--compile] [--peer-python PYTHON] [--out DIR]
 
-Both sides learn on the same network from models/digits_teacher.safetensors, in turns of --turn seconds in which the other one is
+Both sides learn on the same network from tests/data/models/digits_teacher.safetensors, in turns of --turn seconds in which the other one is
 stopped, so that what else the machine does meets both alike.  Ours has as many steps of its preset as its pace in the first
 turn foretells; the peer's schedule follows its clock.  Then the FD-lenet of 10,000 images of both, with one and with two steps.
 """
@@ -21,7 +21,7 @@ p.add_argument("--peer-python", default=sys.executable, help="a Python that has 
 p.add_argument("--samples", type=int, default=10000)
 p.add_argument("--out", default="race")
 o = p.parse_args()
-teacher = "models/digits_teacher.safetensors"
+teacher = "tests/data/models/digits_teacher.safetensors"
 os.makedirs(o.out)
 seconds = 60 * o.minutes
 

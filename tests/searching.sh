@@ -4,7 +4,7 @@
 bin=$1/bin
 dir=$(mktemp -d /tmp/cm-searching-XXXXXX)
 trap 'rm -rf "$dir"' EXIT
-model=models/digits_consistency.safetensors teacher=models/digits_teacher.safetensors
+model=tests/data/models/digits_consistency.safetensors teacher=tests/data/models/digits_teacher.safetensors
 digits=models/features/lenet-train.npz
 # holds NAME PYTHON: an assertion over d, the JSON of the file, and svg, its plot
 holds() {

@@ -17,7 +17,7 @@ diff "$root/wanted" "$root/has" || fail "its symbols are not the calls of its he
 nm -u "$archive" | grep -E 'dsyev|dnnl_.*(loss|lrn)|zip_source' && fail "it refers to what it should not need"
 pc() { PKG_CONFIG_PATH="$build/lib" pkg-config --define-variable=libdir="$PWD/$build/lib" --define-variable=includedir="$PWD/include" "$@" consistency-inference; }
 case $(pc --libs) in *lapack*) fail "pkg-config asks for LAPACK" ;; esac
-model=models/digits_consistency.safetensors
+model=tests/data/models/digits_consistency.safetensors
 for program in draw fill; do
     gcc -O2 -Wall -Wextra -Werror -o "$root/$program" tests/install/$program.c $(pc --cflags) -Wl,--as-needed -Wl,--gc-sections $(pc --libs) ${CM_EXTRA_LIBS:-} ||
         fail "$program.c is not built"

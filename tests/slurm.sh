@@ -15,7 +15,7 @@ status=0 done=0
 fail() { echo "FAIL slurm: $1"; cat "$dir/out" 2>/dev/null; status=1; }
 train="$build/bin/cm-train --data ../shared/data/mnist --preset smoke --set micro_shards=2 --threads 1 --sample-every 0 --no-estimate -q"
 [ -d ../shared/data/mnist ] || skip "../shared/data/mnist is absent"
-model=models/digits_consistency.safetensors
+model=tests/data/models/digits_consistency.safetensors
 
 $train --out $dir/one && timeout 100 srun -n 2 $train --out $dir/two >$dir/out 2>&1 || fail "a run"
 cmp $dir/one/model.safetensors $dir/two/model.safetensors && done=$((done + 1)) || fail "two processes learn something else than one"

@@ -317,7 +317,7 @@ DATA ?= ../shared/data
 fd-digits: all
 	CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/fd_digits.py $(DATA)
 fd-models: all
-	CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/fd_digits.py $(DATA) --model models/digits_consistency.safetensors
+	CONSISTENCY_BUILD=$(BUILD) $(PYTHON) tests/fd_digits.py $(DATA) --model models/digits.safetensors models/digits_teacher.safetensors --sigmas 80,0.982
 
 # The full-size network in every format; PEER: a Python with torch, safetensors and diffusers.
 PEER ?=

@@ -11,7 +11,7 @@ CONSISTENCY_BUILD=$build PYTHONPATH=bindings/python timeout 1800 "${PYTHON:-pyth
 import hashlib, multiprocessing, sys
 import consistency as cm
 
-MODEL = "models/digits_consistency.safetensors"
+MODEL = "tests/data/models/digits_consistency.safetensors"
 
 def digest(_=None):
     model = cm.Model.load(MODEL)

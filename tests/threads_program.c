@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MODEL "models/digits_consistency.safetensors"
+#define MODEL "tests/data/models/digits_consistency.safetensors"
 enum { IMAGES = 16, VALUES = 32 * 32, ALL = IMAGES * VALUES };
 
 static atomic_int made, refuse_after = 1 << 20;

@@ -8,7 +8,7 @@
 #include "support/samplers.h"
 #include "support/pictures.h"
 
-#define MODEL "models/digits_consistency.safetensors"
+#define MODEL "tests/data/models/digits_consistency.safetensors"
 enum { SIDE = 32, SIZE = SIDE * SIDE };
 
 /* A colour model of fresh weights: what it draws is nothing, what it keeps has

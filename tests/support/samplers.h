@@ -6,8 +6,8 @@
 
 #include "support/suite.h"
 
-#define CONSISTENCY "models/digits_consistency.safetensors"
-#define TEACHER "models/digits_teacher.safetensors"
+#define CONSISTENCY "tests/data/models/digits_consistency.safetensors"
+#define TEACHER "tests/data/models/digits_teacher.safetensors"
 
 static inline cm_model *load_model(const char *path)
 {

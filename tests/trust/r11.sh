@@ -21,7 +21,7 @@ previous() {
     git archive "$commit" include tests/install | tar -x -C "$folder" || return 1
     gcc -std=c99 -D_DEFAULT_SOURCE -I"$folder/include" -o "$folder/everything" "$folder/tests/install/everything.c" -L"$build/lib" -lconsistency || return 1
     mkdir "$folder/out"
-    LD_LIBRARY_PATH=$PWD/$build/lib "$folder/everything" models/digits_consistency.safetensors "$folder/out" || return 1
+    LD_LIBRARY_PATH=$PWD/$build/lib "$folder/everything" tests/data/models/digits_consistency.safetensors "$folder/out" || return 1
     echo "of $commit"
 }
 reproducible() {

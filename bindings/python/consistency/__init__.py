@@ -1,7 +1,7 @@
 """Images from consistency models: libconsistency through ctypes.
 
     import consistency as cm
-    model = cm.Model.load("models/digits_consistency.safetensors")
+    model = cm.Model.load("models/digits.safetensors")
     images = cm.Sampler(model).sample(10, labels=list(range(10)))
     cm.write_page("digits.png", images, columns=10)
 
