@@ -20,6 +20,7 @@ typedef struct {
     cm_attr attr;
     cm_desc in[CM_OP_MAX_IN], out;
     int n_in, n_params, bf16; /* bf16: largest Winograd tile of bfloat16, or 0 */
+    double size;              /* of numbers that may cancel in the result, or 0 */
     cm_graph *graph;
     cm_params *params;
     float *x[CM_OP_MAX_IN], *p[CM_OP_MAX_PARAMS];
@@ -406,12 +407,12 @@ static inline void check_through_tangents(const node_case *t, double *const *x, 
 
 /* --- all of it ------------------------------------------------------------------- */
 
-/* tolerance: of the largest value of the result, per element of its sums. */
+/* tolerance: of the largest value of the result, or of `size`, per element of its sums. */
 static inline void check_case(node_case *t, double tolerance)
 {
     size_t n = cmi_desc_count(t->out);
     float *y = calloc(n, sizeof *y), *other = calloc(n, sizeof *other);
-    double *x[CM_OP_MAX_IN] = {0}, *p[CM_OP_MAX_PARAMS] = {0}, *want = calloc(n, sizeof *want), most = 0;
+    double *x[CM_OP_MAX_IN] = {0}, *p[CM_OP_MAX_PARAMS] = {0}, *want = calloc(n, sizeof *want), most = t->size;
     for (int i = 0; i < t->n_in; i++) x[i] = widen(t->x[i], cmi_desc_count(t->in[i]));
     for (int k = 0; k < t->n_params; k++) p[k] = widen(t->p[k], cmi_param_elements(&t->graph->params[k]));
     naive_forward(t->op, &t->attr, t->in, (const double *const *)x, t->labels, (const double *const *)p, t->out,
