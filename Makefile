@@ -75,10 +75,12 @@ endif
 
 # Under a fixed floating-point contract: no contraction outside the kernels, so
 # that results do not depend on the compiler's default; never -ffast-math.
+# What a file is compiled to names no folder of this machine.
+NO_FOLDER := -ffile-prefix-map="$(CURDIR)"=.
 WARN  := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wframe-larger-than=16384
 BASE  := $(WARN) -fvisibility=hidden -fno-semantic-interposition -fstack-protector-strong \
          -ffp-contract=off -fPIC -fopenmp-simd -MMD -MP -Iinclude -Isrc \
-         -ffile-prefix-map="$(CURDIR)"=. -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE
+         $(NO_FOLDER) -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE
 FORTIFY ?= -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 ALL_CFLAGS   = -std=c11 $(BASE) $(FORTIFY) $(DEP_CFLAGS) $(DNNL_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 KERNEL_FLAGS := -O3 -fno-math-errno -fno-trapping-math
@@ -225,7 +227,7 @@ $(BUILD)/lib/consistency.pc: pkgconfig/consistency.pc.in Makefile include/consis
 # Where the programs look for the library before the loader's own folders; RPATH= is for packages.
 RPATH ?= -Wl,-rpath,'$$ORIGIN/../lib'
 JSON_LIBS := $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null || echo -ljansson)
-PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) -Iinclude -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
+PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) $(NO_FOLDER) -Iinclude -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
                 $(shell $(PKG_CONFIG) --cflags jansson 2>/dev/null) $(CPPFLAGS) $(CFLAGS)
 SHARED_O := $(patsubst %,$(BUILD)/obj/examples/%.o,cli cli_completion cli_values cli_progress cli_json cli_files listing output note sampling times given editing evaluating feature_files scoring ledger trials search_times search_curve plot pairs likelihood describing describing_json data_page ranks rounds)
 PLAN_O := $(patsubst %,$(BUILD)/obj/examples/%.o,recipe plan auto auto_file auto_look auto_stage auto_watch auto_report doctor doctor_rules)
@@ -256,7 +258,7 @@ $(BUILD)/completions/fish/%: $(BUILD)/bin/%
 
 $(BUILD)/lib/libconsistency-mpi.so.$(VERSION): plugins/mpi.c plugins/consistency_mpi.h include/consistency/group.h include/consistency/base.h
 	@mkdir -p $(@D)
-	$(CC) -std=c11 $(WARN) $(FORTIFY) -fvisibility=hidden -fPIC -shared -Wl,-soname,$(PLUGIN_SONAME) -ffile-prefix-map="$(CURDIR)"=. \
+	$(CC) -std=c11 $(WARN) $(FORTIFY) -fvisibility=hidden -fPIC -shared -Wl,-soname,$(PLUGIN_SONAME) $(NO_FOLDER) \
 	    -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -Iinclude \
 	    $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(MPI_PC))) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< \
 	    $(shell $(PKG_CONFIG) --libs $(MPI_PC)) -pthread
