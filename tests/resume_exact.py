@@ -58,7 +58,7 @@ def model(network, precond, seed):
 
 
 def begin(directory, objective, optimizer):
-    """A run of the first pair of networks that the objective accepts, without the options that have no effect there."""
+    """A run of the first pair of networks that the objective accepts, and its teacher, which a resumed run is given again."""
     options = dict(SCHEDULES.get(objective, {}), objective=objective, optimizer=optimizer, batch=4, microbatch=2, flip=0.5,
                    label_dropout=0.1, steps=STEPS, threads=2, lr=1e-3, seed=3, ema="warmup:0.9,0.5", checkpoint_every=1, keep=0,
                    log_every=1, sample_every=4, dropout=0.2)
@@ -66,11 +66,14 @@ def begin(directory, objective, optimizer):
         options.update(batch=12, microbatch=6)
     failure = None
     for network, precond, teacher in PAIRS:
+        made = teacher and model(network, teacher, 2)
+        run = cm.Run(directory, data=top + "/pictures", model=model(network, precond, 1), teacher=made, **options)
         try:
-            return cm.Run(directory, data=top + "/pictures", model=model(network, precond, 1), teacher=teacher and model(network, teacher, 2),
-                          **options)
+            run.begin()
+            return run, made
         except cm.Error as error:
             failure = failure or error
+            run.close()
             shutil.rmtree(directory, ignore_errors=True)
     raise failure
 
@@ -107,13 +110,14 @@ def compare(objective, optimizer):
     whole = "%s/%s-%s" % (top, objective, optimizer)
     name = "%s with %s" % (objective, optimizer)
     try:
-        with begin(whole, objective, optimizer) as run:
+        run, teacher = begin(whole, objective, optimizer)
+        with run:
             run.execute()
         want, losses = files_of(whole), logged(whole)
         for k in STOPS:
             parts = whole + "-%d" % k
             stand_at(whole, k, parts)
-            with cm.Run(parts, resume=True) as run:
+            with cm.Run(parts, teacher=teacher, resume=True) as run:
                 run.begin()
                 if run.step != k:
                     fail("%s: resumed at %d instead of %d" % (name, run.step, k))
@@ -126,7 +130,9 @@ def compare(objective, optimizer):
             shutil.rmtree(parts)
     except (cm.Error, KeyError, OSError) as error:
         fail("%s: %s" % (name, error))
-    shutil.rmtree(whole, ignore_errors=True)
+        return 0
+    finally:
+        shutil.rmtree(whole, ignore_errors=True)
     return len(STOPS)
 
 

@@ -160,10 +160,17 @@ static int try_lock(int descriptor)
     return flock(descriptor, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
 }
 
-static int same_file(int a, int b)
+/* Whether the file of that descriptor is one of those that are locked already. */
+static cm_status is_held(const cm_locks *l, const char *path, int descriptor, int *held)
 {
-    struct stat x, y;
-    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    struct stat file, other;
+    *held = 0;
+    if (fstat(descriptor, &file) != 0) return cmi_file_fail("look at", path);
+    for (size_t i = 0; i < l->count && !*held; i++) {
+        if (fstat(l->descriptor[i], &other) != 0) return cmi_file_fail("look at", path);
+        *held = file.st_dev == other.st_dev && file.st_ino == other.st_ino;
+    }
+    return CM_OK;
 }
 
 static cm_status hold(cm_locks *l, int descriptor)
@@ -188,9 +195,9 @@ cm_status cmi_locks_take(cm_locks *l, const char *path)
 {
     int descriptor = cmi_file_open(path, O_RDWR | O_CREAT, 0666);
     if (descriptor < 0) return cmi_file_fail("open", path);
-    int held = 0;
-    for (size_t i = 0; i < l->count && !held; i++) held = same_file(l->descriptor[i], descriptor);
-    cm_status status = held ? CM_OK : lock_file(l, path, descriptor);
+    int held;
+    cm_status status = is_held(l, path, descriptor, &held);
+    if (status == CM_OK && !held) status = lock_file(l, path, descriptor);
     if (held || status != CM_OK) (void)close(descriptor);
     return status;
 }
