@@ -3,10 +3,13 @@
 if [ ! -f tests/mpi.sh ]; then
     skip "this version trains in one process"
 elif long; then
-    takes 120
-    part "processes" bash tests/mpi.sh "$build" 3 >"$build/trust/mpi.txt"
-    cat "$build/trust/mpi.txt"
+    takes 400
+    part "processes" bash tests/mpi.sh "$build" 50 >"$build/trust/mpi.txt"
+    takes 60
+    part "a network that is slow, loses or is cut" "$python" tests/mpi_network.py "$build" >"$build/trust/mpi-network.txt"
+    cat "$build/trust/mpi.txt" "$build/trust/mpi-network.txt"
     figure "$(tail -1 "$build/trust/mpi.txt")"
+    figure "$(tail -1 "$build/trust/mpi-network.txt")"
 else
     elsewhere "processes alone and together, and the in-process group"
 fi
