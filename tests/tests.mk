@@ -241,7 +241,7 @@ $(BUILD)/tests/one_thread.so: tests/one_thread.c
 	$(CC) -std=c11 -O1 -Wall -Wextra -fPIC -shared -o $@ $< -ldl
 VALGRIND = env JSIMD_FORCENONE=1 LD_PRELOAD=$(CURDIR)/$(BUILD)/tests/one_thread.so valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite \
             --suppressions=tests/valgrind.supp
-VALGRINDS := $(addprefix valgrind-,base io pictures picture_parts msgpack flax_rules npy packed tar raw_sets listed images load formats networks kernels ops convs graph configs edit edit_calls data sets folders transforms metrics features lpips metric_files train api guest)
+VALGRINDS := $(addprefix valgrind-,base io pictures picture_parts json tensors pickle pickle_symbols zip_directory torch_views torch_files edm_notes schedules levels method_options state_basics state_files msgpack flax_rules npy packed tar raw_sets listed images load formats networks kernels ops convs graph configs edit edit_calls data sets folders transforms metrics features lpips metric_files train api guest)
 .PHONY: $(VALGRINDS)
 check-valgrind: $(VALGRINDS)
 $(VALGRINDS): export CK_FORK = no
