@@ -73,10 +73,10 @@ else
 $(error DNNL is none or not given; DNNL_PREFIX names the folder of a oneDNN)
 endif
 
-# Under a fixed floating-point contract: no contraction outside the kernels, so
-# that results do not depend on the compiler's default; never -ffast-math.
 # What a file is compiled to names no folder of this machine.
 NO_FOLDER := -ffile-prefix-map="$(CURDIR)"=.
+# Under a fixed floating-point contract: no contraction outside the kernels, so
+# that results do not depend on the compiler's default; never -ffast-math.
 WARN  := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wframe-larger-than=16384
 BASE  := $(WARN) -fvisibility=hidden -fno-semantic-interposition -fstack-protector-strong \
          -ffp-contract=off -fPIC -fopenmp-simd -MMD -MP -Iinclude -Isrc \

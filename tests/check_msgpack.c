@@ -7,24 +7,7 @@
 
 #include "io/msgpack.h"
 #include "support/flax_file.h"
-#include "support/memory.h"
-
-static memory counted;
-static cm_context *context;
-
-static void setup(void)
-{
-    memory_reset(&counted);
-    const cm_context_options o = memory_options(&counted, 1);
-    OK(cm_context_create(&o, &context));
-}
-
-/* Whatever was refused, nothing of it is left. */
-static void teardown(void)
-{
-    cm_context_free(context);
-    ck_assert_int_eq((int)counted.live, 0);
-}
+#include "support/counted.h"
 
 static cm_input input_of(const void *bytes, size_t size)
 {

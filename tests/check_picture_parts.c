@@ -10,23 +10,7 @@
 #include <zlib.h>
 
 #include "io/picture.h"
-#include "support/memory.h"
-
-static memory counted;
-static cm_context *context;
-
-static void setup(void)
-{
-    memory_reset(&counted);
-    const cm_context_options o = memory_options(&counted, 1);
-    OK(cm_context_create(&o, &context));
-}
-
-static void teardown(void)
-{
-    cm_context_free(context);
-    ck_assert_int_eq((int)counted.live, 0);
-}
+#include "support/counted.h"
 
 /* Fails with exactly this message. */
 #define SAYS(call, status, text)                                                                                     \
