@@ -18,7 +18,7 @@ needs_r8 = $(BUILD)/tests/catalogue_program
 needs_r10 = $(BUILD)/tests/handles_program $(BUILD)/tests/check_guest $(BUILD)/tests/threads_program
 needs_r12 = $(UNIT_PROGRAMS) $(BUILD)/tests/golden/golden
 needs_r13 = $(if $(PLUGIN),$(BUILD)/tests/mpi_steps)
-needs_r14 = $(BUILD)/tests/make_weights
+needs_r14 = $(BUILD)/tests/make_weights $(BUILD)/tests/make_model
 
 .PHONY: trust trust-sample trust-estimate $(PROMISES:%=trust-%) $(PROMISES:%=needs-%)
 define PROMISE
