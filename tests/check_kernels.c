@@ -321,8 +321,8 @@ static void exact_attention(const cm_attention_amx *a, const float *qkv, size_t 
 }
 
 /* float32 attention on tiles, written out and with the processor's instructions, is float32: 2.1e-6 off
- * for values up to 4 (scores up to some 30, whose rounding exp multiplies); with one of the six products
- * left out 1.3e-5. */
+ * for values up to 4 (scores up to some 30, whose rounding exp multiplies), and 5.1e-6 in one of the 63 shapes of the
+ * long effort; with one of the six products left out 1.3e-5. */
 START_TEST(attention_float32_on_tiles)
 {
     for (int i = 0; i < ROUNDS / 8 + 1; i++) {
@@ -349,7 +349,7 @@ START_TEST(attention_float32_on_tiles)
                     for (size_t h = 0; h < heads; h++) {
                         exact_attention(&a, qkv, t, h, exact);
                         for (size_t k = 0; k < d; k++)
-                            ck_assert_msg(fabs((double)out[t * c + h * d + k] - exact[k]) < 5e-6,
+                            ck_assert_msg(fabs((double)out[t * c + h * d + k] - exact[k]) < 8e-6,
                                           "layout %d, level %d, %zu tokens, d %zu: %.9g, exactly %.9g", layout, level,
                                           tokens, d, (double)out[t * c + h * d + k], exact[k]);
                     }

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-#define ROUNDS by_effort(4, 40, 400)
+#define ROUNDS by_effort(4, 50, 500)
 
 static uint64_t seed; /* 0: no number was drawn */
 
