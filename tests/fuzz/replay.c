@@ -20,6 +20,10 @@ static void feed(const uint8_t *data, size_t size)
 int main(int argc, char **argv)
 {
     long inputs = 0;
+    if (argc < 2) {
+        printf("%s: no files: a corpus is missing\n", argv[0]);
+        return 1;
+    }
     for (int i = 1; i < argc; i++) {
         FILE *f = fopen(argv[i], "rb");
         static uint8_t data[1 << 20];

@@ -23,6 +23,52 @@ static float value(size_t i)
     return (float)sin(0.37 * (double)i + 1) * (float)(i % 13 == 0 ? 20 : 3);
 }
 
+enum { TALL = 6, WIDE = 32, DEEP = 200 }; /* deeper than a part of a sum (gemm_loops.h) */
+
+static void products(const cm_gemm *g)
+{
+    static float a[DEEP * DEEP], b[DEEP * WIDE], packed[DEEP * WIDE], c[TALL * WIDE], t[TALL * WIDE];
+    for (size_t i = 0; i < DEEP * DEEP; i++) a[i] = value(5 * i + 1);
+    for (size_t i = 0; i < DEEP * WIDE; i++) b[i] = value(11 * i + 4);
+    for (size_t j = 0, width; j < WIDE; j += width) {
+        width = g->panel(WIDE - j);
+        for (size_t k = 0; k < DEEP; k++)
+            for (size_t n = 0; n < width; n++) packed[j * DEEP + k * width + n] = b[k * WIDE + j + n];
+    }
+    g->product(TALL, WIDE, DEEP, a, DEEP, packed, c, WIDE);
+    g->product_transposed(TALL, WIDE, DEEP, a, DEEP, b, WIDE, t, 0);
+    for (size_t i = 0; i < TALL; i++)
+        for (size_t j = 0; j < WIDE; j++) {
+            double sum[2] = {0}, size[2] = {0};
+            for (size_t k = 0; k < DEEP; k++) {
+                const double terms[2] = {(double)a[i * DEEP + k] * (double)b[k * WIDE + j],
+                                         (double)a[k * DEEP + i] * (double)b[k * WIDE + j]};
+                for (int n = 0; n < 2; n++) sum[n] += terms[n], size[n] += fabs(terms[n]);
+            }
+            compare("product", i * WIDE + j, c[i * WIDE + j], sum[0], size[0]);
+            compare("product_transposed", i * WIDE + j, t[i * WIDE + j], sum[1], size[1]);
+        }
+}
+
+static void squares(const cm_sums_f64 *s)
+{
+    enum { SIDE = CM_SUMS_SIDE, DEPTH = 5 };
+    static double a[DEPTH * SIDE], b[DEPTH * SIDE], c[SIDE * SIDE], d[SIDE * SIDE];
+    for (size_t i = 0; i < DEPTH * SIDE; i++) a[i] = (double)value(i), b[i] = (double)value(3 * i + 2);
+    s->products(DEPTH, a, b, c);
+    s->differences(DEPTH, a, b, d);
+    for (size_t i = 0; i < SIDE; i++)
+        for (size_t j = 0; j < SIDE; j++) {
+            double product = 0, difference = 0, size = 0;
+            for (size_t k = 0; k < DEPTH; k++) {
+                const double x = a[k * SIDE + i], y = b[k * SIDE + j];
+                product += x * y, difference += (x - y) * (x - y), size += fabs(x * y);
+            }
+            compare("products", i * SIDE + j, (float)c[i * SIDE + j], product, size);
+            compare("differences", i * SIDE + j, (float)d[i * SIDE + j], difference, difference);
+        }
+}
+
 int main(void)
 {
     static float x[N], y[N], out[N], w[ROWS * K], bias[ROWS], rows[ROWS * K];
@@ -64,6 +110,8 @@ int main(void)
         for (size_t k = 0; k < K; k++)
             compare("softmax", r * K + k, out[r * K + k], exp(0.5 * (double)rows[r * K + k] - most) / sum, 1);
     }
+    products(cmi_kernels_for(CM_CPU_BASELINE)->gemm);
+    squares(cmi_kernels_for(CM_CPU_BASELINE)->sums);
     printf("%ld values of the plain kernels beside float64%s\n", compared, wrong ? ": WRONG" : "");
     return wrong > 0;
 }

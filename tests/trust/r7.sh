@@ -2,7 +2,7 @@
 # target (900).
 . "$(dirname "$0")/lib.sh"
 if long; then
-    takes $((17 * ${FUZZ_SECONDS:-900}))
+    takes $(($(sed -n 's/^FUZZ := //p' tests/tests.mk | wc -w) * ${FUZZ_SECONDS:-900}))
     part "fuzzing" $MAKE --no-print-directory BUILD="$build" FUZZ_SECONDS="${FUZZ_SECONDS:-900}" fuzz >"$build/trust/fuzz.txt" 2>&1
     grep '^fuzz ' "$build/trust/fuzz.txt"
     figure "$(grep -c '^fuzz ' "$build/trust/fuzz.txt") targets, $(sed -n 's/.*executions \([0-9]*\).*/\1/p' "$build/trust/fuzz.txt" | paste -sd+ | bc) executions"

@@ -1,4 +1,4 @@
-# R8 hostile files: the catalogue, as released and under the sanitizers and valgrind.
+# R8 hostile files: the catalogue, as released and under the sanitizers.
 . "$(dirname "$0")/lib.sh"
 if long; then
     san="-fsanitize=address,undefined -fno-sanitize-recover=all"
