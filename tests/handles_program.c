@@ -481,6 +481,20 @@ static void cycle(void)
     free_all(&j);
 }
 
+/* Ten times as many calls on one sampler, of one to five images: KiB before the last nine tenths and after them. */
+static void calls_of_one(int n, long told[2])
+{
+    static float got[5 * SIZE];
+    job j = {.name = "calls"};
+    begin_edit(&j);
+    for (int i = 0; i < 10 * n; i++) {
+        if (i == n) told[0] = resident();
+        NEED(cm_sampler_run(j.sampler, NULL, (size_t)(i % 40 == 0 ? 1 + i / 40 % 5 : 1), got) == CM_OK);
+    }
+    told[1] = resident();
+    free_all(&j);
+}
+
 static void cycles(int n)
 {
     const int settled = n < 100 ? n / 2 : 50;
@@ -491,7 +505,13 @@ static void cycles(int n)
     }
     const long last = resident();
     NEED(last <= first + 256);
-    printf("cycles: %d, %ld KiB resident after %d of them, %ld at the end\n", n, first, settled, last);
+    long calls[2] = {0};
+    calls_of_one(n, calls);
+    NEED(calls[1] <= calls[0] + 256);
+    printf("cycles: %d, %ld KiB resident after %d of them, %ld at the end; %d calls of one sampler, %ld KiB after a "
+           "tenth of them, %ld at the "
+           "end\n",
+           n, first, settled, last, 10 * n, calls[0], calls[1]);
 }
 
 /* --- strange hosts ------------------------------------------------------------------------------------- */

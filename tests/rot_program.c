@@ -51,7 +51,8 @@ static long flip(cm_trainer *t, const char *run, const char *path, long bits, in
     uint64_t state = 11;
     long untold = 0;
     content c = read_whole(path);
-    for (long i = 0; i < bits && c.size; i++) {
+    if (!c.size) exit(2);
+    for (long i = 0; i < bits; i++) {
         state = state * 6364136223846793005u + 1442695040888963407u;
         const size_t bit = (size_t)((state >> 20) % (8 * (uint64_t)c.size));
         c.bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);

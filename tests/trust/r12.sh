@@ -1,7 +1,7 @@
 # R12 numerical correctness: kernels and operators beside plain loops, networks beside the published implementations.
 . "$(dirname "$0")/lib.sh"
 if long; then
-    for program in kernels ops convs graph; do
+    for program in kernels ops convs graph base; do
         takes 200
         part "check_$program with ten times the shapes" env CHECK_EFFORT=long "$build/tests/check_$program" >"$build/trust/numbers-$program.txt"
         cat "$build/trust/numbers-$program.txt"
@@ -14,7 +14,7 @@ if long; then
     else
         skip "the reference numbers $GOLDEN are absent"
     fi
-    figure "$(sed -n 's/.*Checks: \([0-9]*\),.*/\1/p' "$build"/trust/numbers-*.txt | paste -sd+ | bc) cases of kernels, operators, convolutions and networks, of up to 500 random shapes each, beside plain loops in float64"
+    figure "$(sed -n 's/.*Checks: \([0-9]*\),.*/\1/p' "$build"/trust/numbers-*.txt | paste -sd+ | bc) cases of kernels, operators, convolutions, networks and noise (10,000,000 numbers), of up to 500 random shapes each, beside plain loops in float64"
 else
     elsewhere "the kernels, the operators and the small reference cases"
 fi
