@@ -108,6 +108,17 @@ START_TEST(headers_refused)
         const char *header, *text;
     } rows[] = {
         {DICT("|O", "False", "(5,)"), NO_TYPE},
+        /* Around a key stand its quotes, and a colon behind it. */
+        {"{ descr : '|u1', 'fortran_order': False, 'shape': (5,)}", NO_TYPE},
+        {"{'descr''|u1', 'fortran_order': False, 'shape': (5,)}", NO_TYPE},
+        {"{'descr' '|u1', 'fortran_order': False, 'shape': (5,)}", NO_TYPE},
+        {"{'descr\": '|u1', 'fortran_order': False, 'shape': (5,)}", NO_TYPE},
+        {"{'descr:: '|u1', 'fortran_order': False, 'shape': (5,)}", NO_TYPE},
+        {"{'descr':: '|u1', 'fortran_order': False, 'shape': (5,)}", NO_TYPE},
+        {"{'descr': '|u1', 'fortran_order'False, 'shape': (5,)}", NO_ORDER},
+        {"{'descr': '|u1', 'fortran_order': False, 'shape'(5,)}", NO_SHAPE},
+        {"{'descr': '|u1', 'fortran_order': False, 'shape'", NO_SHAPE},
+        {"{'descr': '|u1', 'fortran_order': False, 'shape", NO_SHAPE},
         {DICT("<f1", "False", "(5,)"), NO_TYPE},
         {DICT("<f3", "False", "(5,)"), NO_TYPE},
         {DICT("<f16", "False", "(5,)"), NO_TYPE},

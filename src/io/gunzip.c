@@ -115,7 +115,8 @@ cm_status cmi_gunzip_read(cm_gunzip *g, void *out, size_t size, size_t *got)
         return CM_OK;
     }
     while (*got < size && !g->has_ended) {
-        const unsigned room = (unsigned)(size - *got < MOST ? size - *got : MOST);
+        const size_t left = size - *got;
+        const unsigned room = (unsigned)(left < MOST ? left : MOST);
         g->z.next_out = (unsigned char *)out + *got;
         g->z.avail_out = room;
         CM_TRY(unpack(g));

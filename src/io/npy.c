@@ -11,9 +11,12 @@ static const char *member(const char *header, const char *key)
 {
     const char *at = strstr(header, key);
     if (!at || at == header || (at[-1] != '\'' && at[-1] != '"')) return NULL;
-    at += strlen(key) + 1;
-    while (*at == ' ' || *at == ':') at++;
-    return at;
+    const char quote = at[-1];
+    at += strlen(key);
+    if (*at++ != quote) return NULL;
+    at += strspn(at, " ");
+    if (*at++ != ':') return NULL;
+    return at + strspn(at, " ");
 }
 
 static int read_descr(const char *at, cm_npy *out)
