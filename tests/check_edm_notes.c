@@ -394,6 +394,21 @@ static const struct {
      "IMMPrecond of SongUNet\nnetwork: {\"type\":\"songunet\"," ALL_NAMED
      ",\"second_time\":\"tower\",\"second_input\":\"time\",\"time_factor\":1000.0}\nprecond: "
      "{\"type\":\"imm\",\"sigma_min\":0.5,\"sigma_max\":0.5}\nassumed: temb_type, time_scale, sigma_data" PUBLISHED},
+    /* A name of one letter alone, by itself and behind others. */
+    {{.class = "IMMPrecond",
+      .attributes = "{\"temb_type\": \"stride\", \"time_scale\": 2, \"sigma_data\": 0.5, \"eps\": 0.5}",
+      BARE},
+     ABOUT "IMMPrecond of SongUNet\nnetwork: {\"type\":\"songunet\"," ALL_NAMED
+           ",\"second_time\":\"tower\",\"second_input\":\"interval\",\"time_factor\":2.0}\nprecond: "
+           "{\"type\":\"imm\",\"sigma_data\":0.5,\"sigma_min\":0.5}\nassumed: T" PUBLISHED},
+    {{.class = "VPPrecond",
+      .attributes = "{\"beta_d\": 19.5, \"beta_min\": 0.5, \"epsilon_t\": 0.25}",
+      .network = "UNet",
+      .network_args = "[16, 3, 10]"},
+     ABOUT "VPPrecond of UNet\nnetwork: "
+           "{\"type\":\"edm2\",\"img_resolution\":16,\"img_channels\":3,\"label_dim\":10}\nprecond: "
+           "{\"type\":\"vp\",\"beta_d\":19.5,\"beta_min\":0.5,\"epsilon_t\":0.25}\nassumed: " EDM2_DEFAULTS
+           "; M" PUBLISHED},
 };
 
 START_TEST(descriptions)

@@ -259,6 +259,33 @@ START_TEST(long_names)
 }
 END_TEST
 
+static int32_t note_first(void *user, uint64_t done, uint64_t all)
+{
+    uint64_t *first = user;
+    (void)all;
+    if (*first == UINT64_MAX) *first = done;
+    return 0;
+}
+
+/* A copy has the whole file, whose arrays lie in it as they lie there. */
+START_TEST(copies_are_whole)
+{
+    uint64_t first = UINT64_MAX;
+    block b = params(of(H("\x81\xa1"
+                          "a"
+                          "\xc7\x0d\1\x93\x91\2\xa5uint8\xc4\2\1\2")));
+    cm_input in;
+    cm_tensors t;
+    OK(cmi_input_memory(context, "x", b.bytes, b.size, CM_INPUT_COPIED, &in));
+    in.report = note_first, in.report_user = &first;
+    OK(cmi_tensors_open(&in, &t));
+    ck_assert(t.count == 1 && t.tensors[0].data && (uintptr_t)(t.tensors[0].data - (b.size - 2)) % 64 == 0);
+    ck_assert_uint_eq(first, 0);
+    cmi_tensors_close(&t);
+    free(b.bytes);
+}
+END_TEST
+
 /* As many tensors as the limit, and one more. */
 START_TEST(many_tensors)
 {
@@ -284,6 +311,8 @@ START_TEST(many_tensors)
         if (n == CM_TENSORS_MAX) {
             ck_assert_msg(status == CM_OK, "%s", cm_last_message());
             ck_assert_uint_eq(t.count, n);
+            ck_assert_uint_le(t.capacity,
+                              n + 2); /* room for all at once: a list that grows takes three times as much */
             ck_assert_str_eq(t.tensors[n - 1].name, "b/7fff");
             cmi_tensors_close(&t);
         } else {
@@ -482,6 +511,13 @@ START_TEST(chunks_or_trees)
            "a" CHUNK "\xa1"
            "b\1\xa1"
            "c\2"),
+         "w/a",
+         1,
+         {2},
+         CM_TENSOR_U8},
+        {H("\x83\xa1"
+           "a" CHUNK MARKER "\xa1"
+           "b\1"),
          "w/a",
          1,
          {2},
@@ -783,6 +819,7 @@ Suite *make_suite(void)
     tcase_add_test(t, names);
     tcase_add_test(t, slashes_in_keys);
     tcase_add_test(t, long_names);
+    tcase_add_test(t, copies_are_whole);
     tcase_add_test(t, many_tensors);
     tcase_add_test(t, names_longer_than_the_file);
     tcase_add_test(t, chunks_by_number);

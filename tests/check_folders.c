@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <zip.h>
@@ -186,6 +187,31 @@ START_TEST(names_of_files)
             int order = cmi_name_order(sorted[i], sorted[k]);
             ck_assert_msg(order == (i > k) - (i < k), "'%s' and '%s': %d", sorted[i], sorted[k], order);
         }
+}
+END_TEST
+
+size_t most_at_once; /* bytes that a read gives, as of a network's or a user's file system; 0: all */
+
+ssize_t read(int fd, void *out, size_t n)
+{
+    return syscall(SYS_read, fd, out, most_at_once && n > most_at_once ? most_at_once : n);
+}
+
+/* The first bytes of a file may come in pieces. */
+START_TEST(pictures_are_known_by_pieces)
+{
+    size_t size;
+    unsigned char *png = a_png(30, &size);
+    const part parts[] = {{"0", png, size}, {"1", png, size}}; /* names without endings, so that bytes tell */
+    cm_dataset *d;
+    const char *path = contain(0, "pieces", parts, 2);
+    for (most_at_once = 1; most_at_once < 8; most_at_once += 3) {
+        d = hearing(path);
+        ck_assert_int_eq((int)info_of(d).images, 2);
+        cm_dataset_free(d);
+    }
+    most_at_once = 0;
+    free(png);
 }
 END_TEST
 
@@ -843,6 +869,7 @@ Suite *make_suite(void)
     tcase_add_unchecked_fixture(t, setup, teardown);
     tcase_set_timeout(t, 120);
     tcase_add_test(t, names_of_files);
+    tcase_add_test(t, pictures_are_known_by_pieces);
     tcase_add_test(t, system_files_are_no_data);
     tcase_add_test(t, other_formats_are_counted);
     tcase_add_test(t, links_are_followed_once);

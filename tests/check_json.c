@@ -178,6 +178,10 @@ START_TEST(strings)
     t = begin("\"\\ud800\\", "udc00\"");
     ck_assert_ptr_null(cmi_json_string(&t));
     ck_assert_str_eq(t.error, "half a surrogate pair");
+    t = text_of("\"\\ud800\\u", 9, "dc00\""); /* the half that is there is where it is wrong */
+    ck_assert_ptr_null(cmi_json_string(&t));
+    ck_assert_str_eq(t.error, "half a surrogate pair");
+    ck_assert_uint_eq(cmi_json_place(&t), 7);
     t = begin(" \"key\" : 1", "");
     ck_assert_str_eq(cmi_json_key(&t), "key");
     ck_assert_int_eq(cmi_json_next(&t), '1');

@@ -3,6 +3,7 @@
 #include "support/bare_models.h"
 
 #include <math.h>
+#include <sys/mman.h>
 
 #include "diffusion/schedule.h"
 
@@ -171,6 +172,34 @@ START_TEST(lowest_levels)
 }
 END_TEST
 
+/* Memory behind which nothing can be read: pages without access follow each block. */
+typedef struct {
+    char *begin;
+    size_t size;
+} mapping;
+
+static void *guarded(void *user, size_t size, size_t alignment)
+{
+    enum { GUARD = 1 << 16 }; /* a multiple of every size of pages */
+    const size_t room = (size + alignment - 1) / alignment * alignment,
+                 usable = (room + alignment + GUARD - 1) / GUARD * GUARD;
+    (void)user;
+    char *p = mmap(NULL, usable + GUARD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return NULL;
+    const mapping m = {p, usable + GUARD};
+    ck_assert_int_eq(mprotect(p + usable, GUARD, PROT_NONE), 0);
+    memcpy(p + usable - room - sizeof m, &m, sizeof m);
+    return p + usable - room;
+}
+
+static void let_go(void *user, void *block)
+{
+    mapping m;
+    (void)user;
+    memcpy(&m, (char *)block - sizeof m, sizeof m);
+    ck_assert_int_eq(munmap(m.begin, m.size), 0);
+}
+
 /* As many levels of iDDPM's table as there are between the ends, which count; one more is too many. */
 START_TEST(levels_of_the_table)
 {
@@ -188,10 +217,16 @@ START_TEST(levels_of_the_table)
                 {500, 507, 3, {500, 504, 507}},
                 {995, 999, 4, {995, 996, 998, 999}},
                 {7, 7, 1, {7}},
-                {500, 504, 1, {500}}};
+                {500, 504, 1, {500}},
+                {0, 999, 2, {0, 999}}};
     cm_model m;
+    cm_context *plain;
+    cm_context_options options = CM_CONTEXT_OPTIONS_INIT;
+    options.alloc = guarded, options.free = let_go;
     cmi_iddpm_table(M, 0.001, 0.008, u);
     model_of(&m, "\"iddpm\"");
+    plain = m.context;
+    OK(cm_context_create(&options, &m.context));
     for (size_t i = 0; i < COUNT(rows); i++) {
         cm_times t;
         double levels[MOST];
@@ -213,6 +248,8 @@ START_TEST(levels_of_the_table)
     o.edm_discretization = CM_EDM_STEPS_IDDPM, o.steps = 1;
     o.sigma_max = nextafter(u[7], 0), o.sigma_min = nextafter(u[8], 1e6);
     taken(&m, &o, "fewer than 1 levels between", "between two levels");
+    cm_context_free(m.context);
+    m.context = plain;
     release(&m);
 }
 END_TEST

@@ -495,6 +495,12 @@ START_TEST(memory_of_values)
     FAILS(cmi_pickle_allocate(p, 8, &a), CM_ERR_LIMIT, "its values need more than the limit of");
     end_machine(&m);
     make_machine(&m, "N.", 2);
+    const char *first, *second;
+    OK(cmi_pickle_keep(m.p, "1234567", &first)); /* with its NUL eight bytes, of which no more are copied */
+    OK(cmi_pickle_keep(m.p, "x", &second));
+    ck_assert(strcmp(first, "1234567") == 0 && second - first == 8);
+    end_machine(&m);
+    make_machine(&m, "N.", 2);
     m.p->most = CHUNK + HEAD - 1;
     FAILS(cmi_pickle_allocate(m.p, 8, &a), CM_ERR_LIMIT, "its values need more than the limit of");
     end_machine(&m);

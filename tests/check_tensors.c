@@ -47,6 +47,12 @@ static void summarize(const cm_tensors *t, const unsigned char *data, char *out,
         n += (size_t)snprintf(out + n, room - n, " %s=%s", t->metadata[i].key, t->metadata[i].value);
 }
 
+#if SIZE_MAX > UINT32_MAX
+#define LARGEST "9223372036854775807" /* SIZE_MAX / 2 */
+#else
+#define LARGEST "2147483647"
+#endif
+
 START_TEST(headers)
 {
     static const struct {
@@ -65,6 +71,7 @@ START_TEST(headers)
         {"{" T("c", "U8", "2", "0", "2") "," T("b", "U8", "0,5", "0", "0") "," T("a", "U8", "5,0", "0", "0") "," T(
              "d", "U8", "0", "2", "2") "}",
          2, "a U8 [5,0] 0 of 0@0;b U8 [0,5] 0 of 0@0;c U8 [2] 2 of 2@0;d U8 [0] 0 of 0@2;"},
+        {"{" T("a", "U8", "0," LARGEST, "0", "0") "}", 0, "a U8 [0," LARGEST "] 0 of 0@0;"},
         {" {}", 0, NULL}, /* it has to begin with a bracket */
         {"{\"__metadata__\":{}}", 0, ""},
         {"{\"__metadata__\":{\"k\":\"v\",\"a\":\"\\n\"}}", 0, " a=\n k=v"},

@@ -590,6 +590,115 @@ START_TEST(names_in_modules)
 }
 END_TEST
 
+/* As deep as modules may be in each other: the outer ones are given their parts first, so that no value is deep when
+ * it is put into another. */
+START_TEST(modules_in_each_other)
+{
+    for (int n = CM_PICKLE_DEPTH + 1; n <= CM_PICKLE_DEPTH + 2; n++) {
+        block p = {NULL, 0, 0};
+        PUT(&p, "\200\2}(U\1x(");
+        for (int i = 0; i < n; i++) {
+            PUT(&p, "ctorch.nn.modules.container\nSequential\n)\201q");
+            put_number(&p, (uint64_t)i, 1);
+        }
+        for (int i = 0; i < n; i++) {
+            PUT(&p, "h");
+            put_number(&p, (uint64_t)i, 1);
+            if (i + 1 < n) {
+                PUT(&p, "}U\10_modules}U\1ah");
+                put_number(&p, (uint64_t)i + 1, 1);
+                PUT(&p, "ssb");
+            } else {
+                PUT(&p, "}U\13_parameters}(");
+                put_entry(&p, "w", "3");
+                PUT(&p, "usb");
+            }
+        }
+        PUT(&p, "tU\3emah\0u.");
+        block zip = zip_for(&p);
+        cm_tensors t;
+        if (n > CM_PICKLE_DEPTH + 1) {
+            refuse(&zip, 0, CM_ERR_LIMIT, "x: modules nest deeper than 64 or are more than 65536");
+        } else {
+            OK(open_bytes(context, "x", zip.bytes, zip.size, &t));
+            ck_assert(t.count == 1 && strlen(t.tensors[0].name) == 2 * CM_PICKLE_DEPTH + 1);
+            cmi_tensors_close(&t);
+        }
+        free(zip.bytes);
+    }
+}
+END_TEST
+
+/* Three parts of a module, one parameter, and 2359 buffers each of which is looked for among 3555 names: with keys
+ * and values 6 + 2 + 4718 x 3556 = 2^24 entries. */
+START_TEST(entries_of_modules)
+{
+    for (int more = 0; more < 2; more++) {
+        block p = {NULL, 0, 0};
+        char name[8];
+        PUT(&p, "\200\4" MODULE "U\13_parameters}(");
+        put_entry(&p, "w", "3");
+        PUT(&p, "uU\10_buffers}(");
+        for (int i = 0; i < 2359; i++) {
+            snprintf(name, sizeof name, "b%x", (unsigned)i);
+            put_text(&p, name), PUT(&p, "N");
+        }
+        PUT(&p, "uU\33_non_persistent_buffers_set\217(");
+        for (int i = 0; i < 3555 + more; i++) {
+            snprintf(name, sizeof name, "n%x", (unsigned)i);
+            put_text(&p, name);
+        }
+        PUT(&p, "\220" END_MODULE ".");
+        block zip = zip_for(&p);
+        if (more) {
+            refuse(&zip, 0, CM_ERR_LIMIT, "x: its modules have more than the limit of 16777216 entries");
+            free(zip.bytes);
+        } else expect_tensors(&zip, NULL, "w=3");
+    }
+}
+END_TEST
+
+/* --- files that are held -------------------------------------------------------------------------------------------
+ */
+
+static int32_t note_first(void *user, uint64_t done, uint64_t all)
+{
+    uint64_t *first = user;
+    (void)all;
+    if (*first == UINT64_MAX) *first = done;
+    return 0;
+}
+
+/* A copy has the whole file, whose tensors lie in it as they lie there: what is aligned is used where it is. */
+START_TEST(copies_are_whole)
+{
+    static const char stream[] = MAGIC VERSION LITTLE NESTED_ID("N") NESTED_KEYS COUNT "\5\0\7\0",
+                      legacy[] = MAGIC VERSION LITTLE OBJECT KEYS COUNT "\5\0\7\0";
+    const char *const streams[] = {stream};
+    const size_t sizes[] = {sizeof stream - 1};
+    block p = small_pickle(), files[3] = {{NULL, 0, 0}};
+    files[0] = zip_for(&p);
+    put(&files[1], legacy, sizeof legacy - 1);
+    files[2] = nested_file(streams, sizes, 1);
+    for (int i = 0; i < 3; i++) {
+        uint64_t first = UINT64_MAX;
+        cm_input in;
+        cm_tensors t, there;
+        OK(cmi_input_memory(context, "x", files[i].bytes, files[i].size, CM_INPUT_COPIED, &in));
+        in.report = note_first, in.report_user = &first;
+        OK(cmi_tensors_open(&in, &t));
+        OK(open_bytes(context, "x", files[i].bytes, files[i].size, &there));
+        const size_t at = (size_t)(there.tensors[0].data - files[i].bytes);
+        ck_assert_msg(t.count == 1 && t.tensors[0].data && (uintptr_t)(t.tensors[0].data - at) % 64 == 0, "file %d",
+                      i);
+        ck_assert_uint_eq(first, 0);
+        cmi_tensors_close(&there);
+        cmi_tensors_close(&t);
+        free(files[i].bytes);
+    }
+}
+END_TEST
+
 /* --- files that are read as data -----------------------------------------------------------------------------------
  */
 
@@ -776,6 +885,9 @@ Suite *make_suite(void)
     tcase_add_test(t, modules);
     tcase_add_test(t, beginnings_of_names);
     tcase_add_test(t, names_in_modules);
+    tcase_add_test(t, modules_in_each_other);
+    tcase_add_test(t, entries_of_modules);
+    tcase_add_test(t, copies_are_whole);
     tcase_add_test(t, many_values);
     tcase_add_test(t, long_paths);
     tcase_add_test(t, second_storage);
