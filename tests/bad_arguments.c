@@ -590,6 +590,16 @@ static int means_defaults(const function *f, const edge *e)
 static int plain_status;
 static char plain_message[2048];
 
+/* Whether the message has the name, the group that the name begins with (rk45_*), or what was found: a number or
+ * words in quotes. */
+static int tells(const char *name)
+{
+    char group[32];
+    const char *message = cm_last_message(), *line = strchr(name, '_');
+    (void)snprintf(group, sizeof group, "%.*s_*", line ? (int)(line - name) : 0, name);
+    return strstr(message, name) || (line && strstr(message, group)) || strpbrk(message, "0123456789'\"");
+}
+
 static void call(const function *f, value *a, const edge *e, int single)
 {
     char before[2048];
@@ -619,6 +629,8 @@ static void call(const function *f, value *a, const edge *e, int single)
         else if (!strstr(cm_last_message(), e->what) && !strstr(cm_last_message(), "NULL"))
             fault(f, e, "the message names neither it nor NULL", status);
     }
+    if (e && single && !e->null && plain_status == CM_OK && status == CM_ERR_ARGUMENT && !tells(e->what))
+        fault(f, e, "the message has neither its name nor what was found", status);
     free_results(f, a, status);
 }
 

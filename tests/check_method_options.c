@@ -91,8 +91,8 @@ START_TEST(lists_and_their_counts)
                 {NULL, 0, NULL, 2, "given together"},
                 {sigmas, 0, ts, 0, "given together"},
                 {sigmas, 2, ts, 2, "give one of them"},
-                {sigmas, 1000001, NULL, 0, "more than 1000000 times"},
-                {NULL, 0, ts, 1000001, "more than 1000000 times"}};
+                {sigmas, 1000001, NULL, 0, "sigma_count is 1000001, at most 1000000"},
+                {NULL, 0, ts, 1000001, "ts_count is 1000001, at most 1000000"}};
     for (size_t i = 0; i < COUNT(rows); i++) {
         cm_sample_options o = options_of(0);
         o.sigmas = rows[i].sigmas, o.sigma_count = rows[i].sigma_count;

@@ -342,7 +342,7 @@ static cm_status open_set(const char *call, int32_t dimension, size_t n, const f
 {
     if (dimension < 1 || dimension > CM_FEATURES_MAX)
         CM_FAIL(CM_ERR_ARGUMENT, "%s: rows of %d numbers, expected 1..%d", call, dimension, CM_FEATURES_MAX);
-    if (!n || !values) CM_FAIL(CM_ERR_ARGUMENT, "%s: %s", call, n ? "features are NULL" : "there are no images");
+    if (!n || !values) CM_FAIL(CM_ERR_ARGUMENT, "%s: %s", call, n ? "features are NULL" : "features of 0 images");
     if (n > INT32_MAX) CM_FAIL(CM_ERR_LIMIT, "%s: %zu images, at most %d", call, n, INT32_MAX);
     *out = (cm_feature_set){n, (size_t)dimension, values};
     return CM_OK;
@@ -353,7 +353,8 @@ static cm_status read_subsets(const cm_subset_options *options, cm_subset_option
     memset(o, 0, sizeof *o);
     if (options) CM_TRY(cm_options_read(o, sizeof *o, options, "cm_subset_options"));
     if (o->subsets < 0 || o->size < 0 || o->subsets > 1000000)
-        CM_FAIL(CM_ERR_ARGUMENT, "cm_subset_options: %d subsets of %d images", o->subsets, o->size);
+        CM_FAIL(CM_ERR_ARGUMENT, "cm_subset_options: subsets is %d and size is %d, expected 0..1000000 and 0 up",
+                o->subsets, o->size);
     return cmi_reserved_check("cm_subset_options", o->reserved);
 }
 

@@ -66,10 +66,14 @@ cm_status cmi_options_check_ranges(const cm_resolver *r)
     if (o->pc_corrections < 0 || o->pc_corrections > 100)
         CM_FAIL(CM_ERR_ARGUMENT, "option pc_corrections is %d, expected 1..100 or 0 for the default",
                 o->pc_corrections);
-    if ((o->sigmas == NULL) != (o->sigma_count == 0) || (o->ts == NULL) != (o->ts_count == 0))
-        CM_FAIL(CM_ERR_ARGUMENT, "a list of times and its count have to be given together");
-    if (o->sigma_count > CM_MAX_STEPS || o->ts_count > CM_MAX_STEPS)
-        CM_FAIL(CM_ERR_LIMIT, "more than %d times", CM_MAX_STEPS);
+    if ((o->sigmas == NULL) != (o->sigma_count == 0))
+        CM_FAIL(CM_ERR_ARGUMENT, "options sigmas and sigma_count have to be given together");
+    if ((o->ts == NULL) != (o->ts_count == 0))
+        CM_FAIL(CM_ERR_ARGUMENT, "options ts and ts_count have to be given together");
+    if (o->sigma_count > CM_MAX_STEPS)
+        CM_FAIL(CM_ERR_LIMIT, "option sigma_count is %zu, at most %d", o->sigma_count, CM_MAX_STEPS);
+    if (o->ts_count > CM_MAX_STEPS)
+        CM_FAIL(CM_ERR_LIMIT, "option ts_count is %zu, at most %d", o->ts_count, CM_MAX_STEPS);
     if (o->sigmas && o->ts) CM_FAIL(CM_ERR_ARGUMENT, "options sigmas and ts say the same: give one of them");
     return CM_OK;
 }

@@ -55,4 +55,5 @@ for promise; do
     sed -n 's/^skipped: /'"$name"' in part: /p' "$log" | tee -a "${CHECK_SKIPS:-/dev/null}"
 done
 [ "$effort" != estimate ] || echo "in all $total s"
+[ "$effort" != sample ] || echo "the samples of $# promises took $SECONDS s"
 exit $status
