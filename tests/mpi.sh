@@ -1,6 +1,6 @@
 #!/bin/sh
 # [MPIRUN=mpirun.mpich] mpi.sh BUILD [ROUNDS]: cm-train under mpirun: the bytes of one process, faults that name rank and phase, checkpoints that are
-# whole.  ROUNDS: kills at random moments (1).
+# whole.  ROUNDS: kills at random moments, half of each rank (1).
 build=$(realpath "$1") rounds=${2:-1}
 cd "$(dirname "$0")/.." || exit 1
 skip() { echo "mpi: not run, $1" | tee -a "${CHECK_SKIPS:-/dev/null}"; exit 0; }
@@ -206,7 +206,7 @@ for round in $(seq $rounds); do
     ended $killed 9
     rm -rf $killed
 done
-for round in $(seq $(((rounds + 9) / 10))); do
+for round in $(seq $(((rounds + 19) / 20))); do
     for rank in 0 1; do
         begin $dir/stopped$round$rank
         stopped=$(rank_pid $dir/stopped$round$rank $rank)

@@ -1,26 +1,33 @@
 #!/usr/bin/env python3
-"""The power goes off while checkpoints are written: power_loss.py BUILD [--prefixes N] [--seed S]
+"""The power goes off while checkpoints are written: power_loss.py BUILD [--run] [--prefixes N] [--seed S]
 
-A training program takes steps with a checkpoint each, and tests/record_shim.c records what it does to its files.  Each
+A training program (with --run it is cm-train, whose directory has a configuration, a log and a model too) takes steps with a checkpoint each, and tests/record_shim.c records what it does to its files.  Each
 trial takes a prefix of that record, and leaves of it what a disk may have:
 
-  * of a file what was there at its last fsync; of each page (4096 bytes) written since, by chance, the new bytes, zeros
-    or what was there before; its size that of the fsync or the last one
+  * of a file what was there at its last fsync; of each page (4096 bytes) written since, by chance, the new bytes or what
+    was there before, which is zeros beyond the end; its size that of the fsync or the last one
   * of the names in a folder those of its last fsync, and of what was created, renamed and removed since, in order, the
     first few, by chance
 
 On what is left the program starts again: it goes on from the last step that it had announced or a later one, its
-checkpoint is whole, and it ends with the bytes of a run that was never stopped.
+checkpoint is whole, and it ends with the bytes of a run that was never stopped.  Without config.json a run of cm-train
+has not begun, so it may not have announced anything.
 """
-import argparse, concurrent.futures, glob, hashlib, os, random, re, shutil, subprocess, sys, tempfile
+import argparse, concurrent.futures, glob, hashlib, json, os, random, re, shutil, subprocess, sys, tempfile
 
 p = argparse.ArgumentParser()
 p.add_argument("build")
+p.add_argument("--run", action="store_true")
 p.add_argument("--prefixes", type=int, default=500)
 p.add_argument("--seed", type=int, default=1)
 o = p.parse_args()
 top = tempfile.mkdtemp(prefix="cm-power-")
 program, shim = os.path.abspath(o.build + "/tests/train_program"), os.path.abspath(o.build + "/tests/record_shim.so")
+pictures = os.path.dirname(os.path.abspath(__file__)) + "/data/kept/pictures"
+NETWORK = {"network": {"type": "songunet", "img_resolution": 8, "in_channels": 3, "out_channels": 3, "model_channels": 4, "label_dim": 2,
+                       "channel_mult": [1], "num_blocks": 1, "attn_resolutions": []}, "precond": {"type": "edm"}}
+train = [os.path.abspath(o.build + "/bin/cm-train"), "--data", pictures, "--network", json.dumps(NETWORK), "--batch", "2", "--threads", "1",
+         "--checkpoint-every", "1", "--keep", "2", "--sample-every", "0", "--no-estimate"]
 PAGE, STEPS, LAST = 4096, 4, 5
 env = dict(os.environ, OMP_NUM_THREADS="1")
 
@@ -45,9 +52,8 @@ class File:
         out = bytearray(self.kept[:size]) + bytes(max(0, size - len(self.kept)))
         for page in self.touched:
             a, b = page * PAGE, min((page + 1) * PAGE, size)
-            what = chance.choice(["new", "zero", "old"])
-            if a < b and what != "old":
-                out[a:b] = (self.now[a:b] + bytes(b - a))[:b - a] if what == "new" else bytes(b - a)
+            if a < b and chance.randrange(3) == 0:
+                out[a:b] = (self.now[a:b] + bytes(b - a))[:b - a]
         return bytes(out)
 
 
@@ -119,7 +125,7 @@ class Disk:
                 there.change(new, what)
                 here.change(old, None)
         elif call == "said":
-            for step in re.findall(rb"saved (\d+)\n", data):
+            for step in re.findall(rb"saved (?:step )?(\d+)\n", data):
                 self.said = int(step)
 
     def leave(self, to, chance):
@@ -145,7 +151,9 @@ class Disk:
 
 
 def start(run, until, more=None):
-    return subprocess.run([program, run, str(until)], env=dict(env, **(more or {})), capture_output=True, text=True)
+    """A run of cm-train has all its steps: with fewer it would be another run."""
+    command = train + ["--steps", str(LAST), "--out", run] + ["--resume"] * os.path.exists(run + "/config.json")
+    return subprocess.run(command if o.run else [program, run, str(until)], env=dict(env, **(more or {})), capture_output=True, text=True)
 
 
 def read_record(path):
@@ -166,6 +174,23 @@ def hashes(run, step=None):
     return {os.path.basename(f): hashlib.sha256(open(f, "rb").read()).hexdigest() for f in glob.glob(run + "/checkpoints/" + name + "/*")}
 
 
+def first_step(said):
+    """Which step the program says that it went on from."""
+    if not o.run:
+        return next((int(step) for step in re.findall(r"begins at (\d+)", said)), None)
+    return min([int(step) - 1 for step in re.findall(r"saved step (\d+)", said)], default=LAST)
+
+
+def wrong_run(run):
+    """What is wrong beside the checkpoints."""
+    steps = [int(step) for step in re.findall(r'^\{"step": (\d+), .*\}$', open(run + "/log.jsonl").read(), re.M)]
+    if steps != list(range(1, LAST + 1)):
+        return "its log has the steps %s" % steps
+    if open(run + "/model.safetensors", "rb").read() != open(whole + "/model.safetensors", "rb").read():
+        return "another model"
+    return None
+
+
 def trial(number):
     """What is wrong, or None; and which step it went on from."""
     chance = random.Random("%d %d" % (o.seed, number))
@@ -174,20 +199,25 @@ def trial(number):
     for call in calls[:prefix]:
         disk.do(*call)
     disk.leave(run, chance)
-    r = start(run, LAST)
-    begins = re.search(r"begins at (\d+)", r.stdout)
-    wrong = None
-    if r.returncode != 0 or not begins:
-        wrong = "exit %d: %s" % (r.returncode, r.stderr.strip())
-    elif int(begins.group(1)) < disk.said:
-        wrong = "it went on from step %s, though step %d had been announced" % (begins.group(1), disk.said)
-    elif hashes(run) != good:
-        wrong = "other bytes"
-    elif [f for f in os.listdir(run + "/checkpoints") if "tmp" in f]:
-        wrong = "leftovers: %s" % os.listdir(run + "/checkpoints")
+    wrong = begins = None
+    if o.run and not os.path.exists(run + "/config.json"):
+        wrong = "nothing is left, though step %d had been announced" % disk.said if disk.said else None
+    else:
+        r = start(run, LAST)
+        begins = first_step(r.stdout)
+        if r.returncode != 0 or begins is None:
+            wrong = "exit %d: %s" % (r.returncode, r.stderr.strip())
+        elif begins < disk.said:
+            wrong = "it went on from step %s, though step %d had been announced" % (begins, disk.said)
+        elif hashes(run) != good:
+            wrong = "other bytes"
+        elif [f for f in os.listdir(run + "/checkpoints") if "tmp" in f]:
+            wrong = "leftovers: %s" % os.listdir(run + "/checkpoints")
+        elif o.run:
+            wrong = wrong_run(run)
     shutil.rmtree(run, ignore_errors=True)
     return ("after call %d of %d (%s), seed %d: %s" % (prefix, len(calls), calls[prefix - 1][:2], number, wrong) if wrong else None,
-            begins and int(begins.group(1)))
+            begins, disk.said)
 
 
 try:
@@ -200,14 +230,15 @@ try:
     good, calls = hashes(whole), read_record(top + "/record")
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(trial, range(o.prefixes)))
-    for text in [t for t, _ in results if t][:10]:
+    for text in [t for t, _, _ in results if t][:10]:
         print("FAIL", text)
-    bad = sum(1 for t, _ in results if t)
-    steps = sorted({s for _, s in results if s is not None})
-    if len(calls) < 100 or len(steps) < 3:
-        print("FAIL only %d calls, and steps %s to go on from" % (len(calls), steps))
+    bad = sum(1 for t, _, _ in results if t)
+    steps, said = (sorted({r[k] for r in results if r[k] is not None}) for k in (1, 2))
+    if len(calls) < 100 or len(steps) < 3 or len(said) < 3:
+        print("FAIL only %d calls, steps %s to go on from, %s announced" % (len(calls), steps, said))
         bad += 1
-    print("power loss: %d prefixes of %d calls, %d not old or new and whole; went on from steps %s" % (o.prefixes, len(calls), bad, steps))
+    print("power loss%s: %d prefixes of %d calls, %d not old or new and whole; went on from steps %s, %s had been announced" %
+          (" of cm-train" if o.run else "", o.prefixes, len(calls), bad, steps, said))
 finally:
     shutil.rmtree(top, ignore_errors=True)
 sys.exit(bool(bad))

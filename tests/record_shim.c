@@ -76,6 +76,20 @@ ssize_t write(int fd, const void *data, size_t n)
     return done;
 }
 
+/* What stdio writes by itself does not come here: standard output becomes a stream that calls the function above. */
+static ssize_t say(void *unused, const char *data, size_t n)
+{
+    (void)unused;
+    return write(1, data, n);
+}
+
+__attribute__((constructor)) static void take_output(void)
+{
+    FILE *f = fopencookie(NULL, "w", (cookie_io_functions_t){.write = say});
+    if (!f) _exit(97);
+    stdout = f;
+}
+
 int fsync(int fd)
 {
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");

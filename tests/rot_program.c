@@ -82,7 +82,8 @@ int main(int argc, char **argv)
     options.log_user = &warnings;
     cm_trainer *t = NULL;
     if (cm_context_create(&options, &context) != CM_OK) return 2;
-    cm_status status = tiny_trainer_open(context, argc > 3 ? argv[3] : "edm", &t);
+    const char *objective = argc > 3 ? argv[3] : "edm";
+    cm_status status = tiny_trainer_open(context, objective, &t);
     for (int i = 0; i < 2 && status == CM_OK; i++) {
         status = tiny_trainer_step(t);
         if (status == CM_OK) status = cm_trainer_save(t, argv[1], 2);
@@ -105,7 +106,7 @@ int main(int argc, char **argv)
     untold += flip(t, argv[1], path, bits, &warnings);
     files++;
     if (cm_trainer_resume(t, argv[1], NULL, 0) != CM_OK) untold++;
-    printf("bit rot: %d files, %ld bits flipped in each, %ld not told\n", files, bits, untold);
+    printf("bit rot of %s: %d files, %ld bits flipped in each, %ld not told\n", objective, files, bits, untold);
     cm_trainer_free(t);
     cm_context_free(context);
     return untold || files < 5;

@@ -273,10 +273,10 @@ check-long: all $(UNIT_PROGRAMS) $(if $(PLUGIN),$(BUILD)/tests/mpi_steps) $(BUIL
 	@if [ -d $(GOLDEN)/networks ]; then $(BUILD)/tests/golden/golden -v $(GOLDEN) networks; \
 	else echo "check-long: $(GOLDEN) is absent, the full-size networks were not run"; fi
 
-# Processes that die at 50 random moments, stand still or differ; networks that are slow, lose packets or are cut; Slurm.
+# Processes that die at 50 random moments each, stand still or differ; networks that are slow, lose packets or are cut; Slurm.
 .PHONY: check-mpi
 check-mpi: all $(if $(PLUGIN),$(BUILD)/tests/mpi_steps)
-	PYTHON=$(PYTHON) sh tests/mpi.sh $(BUILD) 50
+	PYTHON=$(PYTHON) sh tests/mpi.sh $(BUILD) 100
 	$(PYTHON) tests/mpi_network.py $(BUILD)
 	sh tests/slurm.sh $(BUILD)
 

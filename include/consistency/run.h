@@ -13,8 +13,8 @@
  *                  else the weights; it knows the names of the classes
  *   .lock          held while a run is at work here
  *
- * Every file appears whole or not at all, log.jsonl excepted, whose last line may be cut off by a
- * power failure; it is mended when the run is continued.
+ * Every file appears whole or not at all, log.jsonl excepted, whose lines since the last checkpoint
+ * may be lost in a power failure; it is mended when the run is continued.
  *
  * A run in four calls, without the checks of each status:
  *

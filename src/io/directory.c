@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +13,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* A new directory's own name has to reach the disk, or what is flushed within it is lost with it.  A parent that may
+ * not be read cannot be flushed. */
+static cm_status flush_parent(const char *path)
+{
+    char parent[PATH_MAX];
+    const int n = snprintf(parent, sizeof parent, "%s/..", path);
+    if (n < 0 || (size_t)n >= sizeof parent || access(parent, R_OK) != 0) return CM_OK;
+    return cmi_directory_sync(parent);
+}
+
 cm_status cmi_directory_make(const char *path)
 {
     struct stat st;
-    if (mkdir(path, 0777) == 0) return CM_OK;
+    if (mkdir(path, 0777) == 0) {
+        const cm_status status = flush_parent(path);
+        if (status != CM_OK) (void)rmdir(path);
+        return status;
+    }
     if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return CM_OK;
     return cmi_file_fail("make the directory", path);
 }

@@ -35,5 +35,7 @@ typedef struct cm_run_metric_line {
     double distance, best, seconds;
 } cm_run_metric_line;
 cm_status cmi_run_log_add_metric(cm_context *context, int descriptor, const cm_run_metric_line *line);
+/* To the disk, before a checkpoint of which it tells. */
+cm_status cmi_run_log_flush(int descriptor);
 
 #endif

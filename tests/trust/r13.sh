@@ -3,8 +3,8 @@
 if [ ! -f tests/mpi.sh ]; then
     skip "this version trains in one process"
 elif long; then
-    takes 400
-    part "processes" bash tests/mpi.sh "$build" 50 >"$build/trust/mpi.txt"
+    takes 700 # of the kills every second is of rank 1: 50 of each
+    part "processes" bash tests/mpi.sh "$build" 100 >"$build/trust/mpi.txt"
     takes 60
     part "a network that is slow, loses or is cut" "$python" tests/mpi_network.py "$build" >"$build/trust/mpi-network.txt"
     # Where there is no MPI, no root or no namespaces, they say so and end well.
