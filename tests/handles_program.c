@@ -2,10 +2,10 @@
  * (reliability R10).
  *
  *   threads   eight threads, each with a sampler of its own on one model, draw NUMBER images each: those of one
- * thread cancel    every long call is asked to stop at NUMBER random moments: it ends with CANCELLED (or was done),
- * leaves no file, and the same call then gives what one gives that nobody stopped cycles    NUMBER rounds of load,
- * sampler, images, data set, trainer, step, free: memory does not grow host      within a parallel loop of the host,
- * in a thread with a stack of 256 KiB, with 16 descriptors
+ * thread cancel    every long call is asked to stop at NUMBER random moments: it ends with CANCELLED (or was done)
+ * soon, leaves no file, and the same call then gives what one gives that nobody stopped cycles    NUMBER rounds of
+ * load, sampler, images, data set, trainer, step, free: memory does not grow host      within a parallel loop of the
+ * host, in a thread with a stack of 256 KiB, with 16 descriptors
  *
  * Prints a line and returns 0 when all is as promised. */
 #define _GNU_SOURCE
@@ -96,6 +96,8 @@ static void threads(int n)
 typedef struct job job;
 struct job {
     const char *name;
+    const char *piece; /* after each it looks whether it shall stop */
+    int pieces;        /* of a whole call; 0: as often as it asks the callback */
     void (*begin)(job *);
     cm_status (*run)(job *);
     void (*stop)(job *);
@@ -105,7 +107,7 @@ struct job {
     cm_trainer *trainer;
     cm_dataset *dataset;
     cm_run *work;
-    atomic_int asked; /* of calls that ask a callback */
+    atomic_int asked, questions; /* of calls that ask a callback */
     uint64_t digest;
     cm_status status;
 };
@@ -130,6 +132,7 @@ static uint64_t hash(const void *data, size_t size)
 static int32_t ask(void *user, uint64_t done, uint64_t total)
 {
     (void)done, (void)total;
+    atomic_fetch_add(&((job *)user)->questions, 1);
     return atomic_load(&((job *)user)->asked);
 }
 
@@ -376,16 +379,65 @@ static void end_run(job *j)
     NEED(system(command) == 0);
 }
 
-static job jobs[] = {
-    {.name = "sampling", .begin = begin_sampler, .run = sample, .stop = stop_sampler, .end = free_all},
-    {.name = "editing", .begin = begin_edit, .run = edit, .stop = stop_sampler, .end = free_all},
-    {.name = "denoising", .begin = begin_model, .run = denoise, .stop = ask_to_stop, .end = free_all},
-    {.name = "likelihood", .begin = begin_model, .run = likelihood, .stop = ask_to_stop, .end = free_all},
-    {.name = "loading", .begin = begin_nothing, .run = load, .stop = ask_to_stop, .end = free_all},
-    {.name = "saving", .begin = begin_model, .run = save, .stop = ask_to_stop, .end = free_all},
-    {.name = "reading a data set", .begin = begin_set, .run = read_set, .stop = stop_set, .end = free_all},
-    {.name = "training", .begin = begin_trainer, .run = train, .stop = stop_trainer, .end = free_all},
-    {.name = "a run", .begin = begin_run, .run = execute, .stop = stop_run, .end = end_run}};
+static job jobs[] = {{.name = "sampling",
+                      .piece = "network evaluation",
+                      .pieces = 22,
+                      .begin = begin_sampler,
+                      .run = sample,
+                      .stop = stop_sampler,
+                      .end = free_all},
+                     {.name = "editing",
+                      .piece = "network evaluation",
+                      .pieces = 40,
+                      .begin = begin_edit,
+                      .run = edit,
+                      .stop = stop_sampler,
+                      .end = free_all},
+                     {.name = "denoising",
+                      .piece = "network evaluation",
+                      .begin = begin_model,
+                      .run = denoise,
+                      .stop = ask_to_stop,
+                      .end = free_all},
+                     {.name = "likelihood",
+                      .piece = "network evaluation",
+                      .begin = begin_model,
+                      .run = likelihood,
+                      .stop = ask_to_stop,
+                      .end = free_all},
+                     {.name = "loading",
+                      .piece = "part of a file",
+                      .begin = begin_nothing,
+                      .run = load,
+                      .stop = ask_to_stop,
+                      .end = free_all},
+                     {.name = "saving",
+                      .piece = "part of a file",
+                      .begin = begin_model,
+                      .run = save,
+                      .stop = ask_to_stop,
+                      .end = free_all},
+                     {.name = "reading a data set",
+                      .piece = "picture",
+                      .pieces = 64,
+                      .begin = begin_set,
+                      .run = read_set,
+                      .stop = stop_set,
+                      .end = free_all},
+                     {.name = "training",
+                      .piece = "step",
+                      .pieces = 8,
+                      .begin = begin_trainer,
+                      .run = train,
+                      .stop = stop_trainer,
+                      .end = free_all},
+                     {.name = "a run",
+                      .piece = "step",
+                      .pieces = 6,
+                      .begin = begin_run,
+                      .run = execute,
+                      .stop = stop_run,
+                      .end = end_run}};
 
 static void *run_job(void *user)
 {
@@ -404,14 +456,57 @@ static int temporary_files(void)
     return n;
 }
 
-static void cancel_job(job *j, int moments, int *stopped, double *slowest)
+/* Seconds of a call that nobody stops, which gives `digest`, and of a piece of it. */
+static double whole_call(job *j, uint64_t *digest, double *piece)
 {
     j->begin(j);
+    atomic_store(&j->questions, 0);
     const double before = seconds();
     NEED(j->run(j) == CM_OK);
     const double took = seconds() - before;
-    const uint64_t whole = j->digest;
+    *digest = j->digest;
     j->end(j);
+    const int pieces = j->pieces ? j->pieces : atomic_load(&j->questions);
+    NEED(pieces > 1);
+    *piece = took / pieces;
+    return took;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* A call answers after the piece at hand.  Where other processes take the processors a piece lasts twenty times as
+ * long, or waits two seconds for its turn.  Many calls are shorter than that, so half of the answers have also to
+ * come in two fifths of a whole call: one that went on to its end would take half of it. */
+static void answers_are_soon(const job *j, double *waits, int n, double whole, double piece, int moments)
+{
+    const double most = 20 * piece > 2 ? 20 * piece : 2, usual = 0.4 * whole > 0.05 ? 0.4 * whole : 0.05;
+    if (n) qsort(waits, (size_t)n, sizeof *waits, by_size);
+    if (n && waits[n - 1] > most) {
+        printf("handles_program: %s: an answer to a request to stop took %.3f s, expected at most %.3f s: a %s takes "
+               "%.4f s\n",
+               j->name, waits[n - 1], most, j->piece, piece);
+        exit(1);
+    }
+    if (moments >= 20 && n && waits[n / 2] > usual) {
+        printf(
+            "handles_program: %s: half of %d answers to requests to stop took more than %.3f s, expected %.3f s: a "
+            "whole call takes %.3f s\n",
+            j->name, n, waits[n / 2], usual, whole);
+        exit(1);
+    }
+}
+
+static void cancel_job(job *j, int moments, int *stopped, double *slowest)
+{
+    uint64_t whole, again;
+    double piece, piece_later, *waits = malloc((size_t)moments * sizeof *waits);
+    int n = 0;
+    double took = whole_call(j, &whole, &piece);
+    NEED(waits);
     for (int k = 0; k < moments; k++) {
         pthread_t thread;
         j->begin(j);
@@ -424,13 +519,19 @@ static void cancel_job(job *j, int moments, int *stopped, double *slowest)
         if (waited > *slowest) *slowest = waited;
         NEED(j->status == CM_OK || j->status == CM_ERR_CANCELLED);
         NEED(temporary_files() == 0);
-        *stopped += j->status == CM_ERR_CANCELLED;
+        if (j->status == CM_ERR_CANCELLED) waits[n++] = waited;
         atomic_store(&j->asked, 0);
         if (j->status == CM_OK) NEED(j->digest == whole);
         NEED(j->run(j) == CM_OK); /* the handle goes on */
         NEED(j->digest == whole);
         j->end(j);
     }
+    const double later = whole_call(j, &again, &piece_later); /* the machine may have become busier */
+    NEED(again == whole);
+    if (later > took) took = later, piece = piece_later;
+    answers_are_soon(j, waits, n, took, piece, moments);
+    *stopped += n;
+    free(waits);
 }
 
 static void cancel(int moments)
