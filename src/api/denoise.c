@@ -279,7 +279,9 @@ static cm_status denoise_checked(job *j, const cm_denoise_options *options)
     if (j->out_tangent) CM_TRY(check_direction(j));
     j->o = &o;
     j->labels = condition.labels;
-    return denoise(j);
+    const cm_status status = denoise(j);
+    j->o = NULL;
+    return status;
 }
 
 cm_status cm_model_denoise_with(cm_model *model, const cm_denoise_options *options, size_t n, const float *x,

@@ -1,4 +1,4 @@
-/* sanitizer.h - whether AddressSanitizer watches this build, by gcc's word or by clang's. */
+/* sanitizer.h - whether AddressSanitizer or MemorySanitizer watches this build, by gcc's word or by clang's. */
 #ifndef CM_BASE_SANITIZER_H
 #define CM_BASE_SANITIZER_H
 
@@ -7,6 +7,8 @@
 #elif defined __has_feature
 #if __has_feature(address_sanitizer)
 #define CM_ADDRESS_SANITIZER 1
+#elif __has_feature(memory_sanitizer)
+#define CM_MEMORY_SANITIZER 1
 #endif
 #endif
 

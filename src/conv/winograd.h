@@ -78,7 +78,7 @@ static inline int cmi_winograd_few_channels(int32_t c, int32_t oc)
 int cmi_winograd_rule(int bf16, int32_t kernel, int32_t stride, int32_t pad, int32_t c, int32_t oc, int32_t h,
                       int32_t w);
 void cmi_winograd_init(cm_winograd *winograd, const cm_kernels *kernels, int bf16, int tile, int transposed,
-                       cm_threads threads, int32_t n, int32_t h, int32_t w, int32_t c, int32_t oc);
+                       cm_threads threads, int32_t n, int32_t h, int32_t across, int32_t c, int32_t oc);
 /* What follows from the shape where an image has a border of `pad` points in place of what its tiles depend on, or
  * its lines are turned. */
 void cmi_winograd_lie(cm_winograd *winograd, int turned, int padded);

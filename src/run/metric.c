@@ -311,7 +311,9 @@ static cm_status draw(const cm_run_metric *m, cm_sampler *sampler, cm_sample_opt
     condition.labels = m->classes ? b->labels : NULL;
     s->condition = &condition;
     s->first_index = at;
-    return cm_sampler_run(sampler, s, n, b->images);
+    const cm_status status = cm_sampler_run(sampler, s, n, b->images);
+    s->condition = NULL;
+    return status;
 }
 
 static cm_status evaluate(cm_run_metric *m, cm_model *model, cm_progress_fn stop, void *user, batch *b,

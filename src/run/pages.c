@@ -48,10 +48,11 @@ static cm_status draw(const cm_pages *p, cm_model *model, const cm_model_info *i
     for (size_t i = 0; i < n; i++)
         labels[i] = info->num_classes ? (int32_t)i % form->columns % info->num_classes : -1;
     condition.labels = labels;
-    s->condition = &condition;
     if (!info->is_consistency) s->method = CM_METHOD_HEUN, s->steps = HEUN_STEPS;
     CM_TRY(cm_sampler_create(model, &so, &sampler));
-    cm_status status = cm_sampler_run(sampler, s, n, images);
+    s->condition = &condition;
+    const cm_status status = cm_sampler_run(sampler, s, n, images);
+    s->condition = NULL;
     cm_sampler_free(sampler);
     return status;
 }
