@@ -5,6 +5,7 @@
 #   make check-long    full-size networks, every allocation failure, statistics
 #   make check-golden  GOLDEN=DIR: every case found under DIR
 #   make check-san     the unit suite under ASan+UBSan;  check-valgrind likewise
+#   make check-matrix  other compilations of it, MemorySanitizer, and analysers over src
 #   make check-embed   the programs of embed/, as far as their tools are here
 #   make check-mpi     what several processes do when one dies, stands still or differs, and when their network fails
 #   make check-format  every file as clang-format 14 lays it out

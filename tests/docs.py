@@ -55,7 +55,8 @@ class Facts:
         for f in code:
             if f != "tests/docs.py":
                 self.words.update(re.findall(r"\b(?:cmi?|CM)_\w+", read(f)))
-        self.make = re.sub(r"\\\n\s*", " ", read("Makefile") + read("tests/tests.mk") + read("tests/trust/trust.mk"))  # a list goes over lines
+        mk = [read(f) for f in ("Makefile", "tests/tests.mk", "tests/trust/trust.mk", "tests/trust/matrix.mk")]
+        self.make = re.sub(r"\\\n\s*", " ", "".join(mk))  # a list goes over lines
         self.programs = re.search(r"^PROGRAMS\s*:=(.*)$", self.make, re.M).group(1).split()
         self.units = re.search(r"^UNITS\s*:=(.*)$", self.make, re.M).group(1).split()
         self.targets = set(re.findall(r"^([\w-]+(?: [\w-]+)*)\s*:(?!=)", self.make, re.M))

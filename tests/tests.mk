@@ -382,10 +382,12 @@ $(foreach t,$(FUZZ),$(eval $(call FUZZ_RULE,$(t))))
 
 .PHONY: check-corpus fuzz
 check-corpus: $(FUZZ:%=replay-corpus-%)
-.PHONY: $(FUZZ:%=replay-corpus-%)
+.PHONY: $(FUZZ:%=replay-corpus-%) $(FUZZ:%=print-corpus-%)
 define REPLAY_RULE
 replay-corpus-$(1): $$(BUILD)/tests/replay-$(1)
 	@FUZZ_QUIET=1 $$< $$(corpus_$(1))
+print-corpus-$(1):
+	@echo $$(corpus_$(1))
 endef
 $(foreach t,$(FUZZ),$(eval $(call REPLAY_RULE,$(t))))
 
@@ -425,3 +427,4 @@ $(BUILD)/tests/process_memory: tests/process_memory.c $(BUILD)/tests/support/ope
 	$(CC) $(TEST_FLAGS) -o $@ $< $(BUILD)/tests/support/operations.o -L$(BUILD)/lib -lconsistency -lm -ldl -Wl,-rpath,'$$ORIGIN/../lib'
 
 include tests/trust/trust.mk
+include tests/trust/matrix.mk

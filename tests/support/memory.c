@@ -7,6 +7,10 @@
 
 #include "base/sanitizer.h"
 
+#ifdef CM_MEMORY_SANITIZER
+#include <sanitizer/msan_interface.h>
+#endif
+
 #ifdef CM_ADDRESS_SANITIZER
 enum { FENCE = 0, FILLING = 0xa5 }; /* it watches what lies behind a block itself */
 #else
@@ -30,6 +34,9 @@ static void *take(void *user, size_t size, size_t alignment)
         m->bytes += (long long)size;
         if (m->bytes > m->peak) m->peak = m->bytes;
         p = (char *)p + alignment;
+#ifdef CM_MEMORY_SANITIZER
+        __msan_allocated_memory(p, size); /* matrix.sh has other blocks count as written, for libraries */
+#endif
         memset((char *)p + size, FILLING, FENCE);
     }
     pthread_mutex_unlock(&lock);
@@ -47,6 +54,9 @@ static void give(void *user, void *p)
             fprintf(stderr, "memory: byte %zu behind a block of %zu was written\n", i, size);
             abort();
         }
+#ifdef CM_MEMORY_SANITIZER
+    __msan_unpoison(whole, 64 + size);
+#endif
     pthread_mutex_lock(&lock);
     m->live--;
     m->bytes -= (long long)size;
