@@ -381,7 +381,7 @@ START_TEST(inception_scores)
     FAILS(cm_inception_score(context, CLASSES, N, p, &o, &score, NULL), CM_ERR_ARGUMENT, "probability 3 of image 0");
     o.probabilities = 2;
     FAILS(cm_inception_score(context, CLASSES, N, p, &o, &score, NULL), CM_ERR_ARGUMENT, "probabilities is 2");
-    FAILS(cm_inception_score(context, CLASSES, 0, p, NULL, &score, NULL), CM_ERR_ARGUMENT, "no images");
+    FAILS(cm_inception_score(context, CLASSES, 0, p, NULL, &score, NULL), CM_ERR_ARGUMENT, "features of 0 images");
     p[7] = INFINITY;
     FAILS(cm_inception_score(context, CLASSES, N, p, NULL, &score, NULL), CM_ERR_NUMERIC, "feature 7");
 }

@@ -35,7 +35,7 @@ static void *take(void *user, size_t size, size_t alignment)
         if (m->bytes > m->peak) m->peak = m->bytes;
         p = (char *)p + alignment;
 #ifdef CM_MEMORY_SANITIZER
-        __msan_allocated_memory(p, size); /* matrix.sh has other blocks count as written, for libraries */
+        __msan_poison(p, size); /* matrix.sh has what malloc gives count as written, for libraries */
 #endif
         memset((char *)p + size, FILLING, FENCE);
     }

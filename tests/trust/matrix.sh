@@ -58,7 +58,8 @@ pattern() {
     run_units pattern CC=clang FORTIFY= CFLAGS="-O1 -g -ftrivial-auto-var-init=pattern -Wno-frame-larger-than -Wno-pass-failed"
 }
 
-# Heap memory counts as written (__msan_allocated_memory does nothing where poison_in_malloc is 0): what is found is on the stack.
+# What malloc gives counts as written, for the libraries that are compiled without it; what the library asks its context for does
+# not (tests/support/memory.c).
 msan() {
     absent msan clang && return
     local place=$build/matrix-msan flags="-O1 -g -fsanitize=memory -fno-omit-frame-pointer -Wno-frame-larger-than -Wno-pass-failed" t said copies=0 wraps="" targets
