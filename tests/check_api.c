@@ -261,7 +261,7 @@ START_TEST(sizes_before_reads)
     cm_sample_options_init(&o, sizeof o);
     o.sigmas = (const double *)(const void *)image;
     o.sigma_count = SIZE_MAX;
-    FAILS(cm_sampler_run(s, &o, 1, image), CM_ERR_LIMIT, "times");
+    FAILS(cm_sampler_run(s, &o, 1, image), CM_ERR_LIMIT, "sigma_count");
     cm_sampler_free(s);
     cm_model_free(m);
     munmap(wall, 5 * (size_t)page);
