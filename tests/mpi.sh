@@ -218,7 +218,7 @@ done
 
 # Samples: the others draw what a rank that dies has not drawn, and what they cannot do without is said.
 if [ $rounds -gt 0 ] && $MPIRUN --version | grep -q "Open MPI"; then
-    s="$build/bin/cm-sample tests/data/models/digits_teacher.safetensors -n 60 -l rows --batch 4 --steps 18 --threads 1 -q"
+    s="$build/bin/cm-sample tests/data/models/digits_teacher.safetensors -n 300 -l rows --batch 4 --steps 18 --threads 1 -q"
     $s -o $dir/whole.png || fail "samples of one process"
     for retry in --retry ""; do
         timeout 100 $run --enable-recovery -n 3 $s --mpi-timeout 4 $retry -o $dir/less$retry.png >$dir/out 2>&1 &

@@ -393,13 +393,15 @@ $(foreach t,$(FUZZ),$(eval $(call REPLAY_RULE,$(t))))
 
 FUZZ_FLAGS := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize=function -fno-sanitize-recover=all \
               -Wno-frame-larger-than -Wno-pass-failed
+# Freed blocks that AddressSanitizer keeps count towards the limit of memory: half of it by its default.
+FUZZ_ASAN := ASAN_OPTIONS=quarantine_size_mb=64
 fuzz:
 	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang FORTIFY= KERNEL_FLAGS="-O2 -fno-sanitize=all" CFLAGS="$(FUZZ_FLAGS)" fuzz-run
 .PHONY: fuzz-run
 fuzz-run: $(FUZZ:%=$(BUILD)/fuzz-%)
 	for t in $(FUZZ); do mkdir -p $(BUILD)/corpus/$$t; done
 	$(foreach t,$(FUZZ),cp $(corpus_$(t)) $(BUILD)/corpus/$(t)/ &&) true
-	for t in $(FUZZ); do $(BUILD)/fuzz-$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=512 -max_len=32768 \
+	for t in $(FUZZ); do $(FUZZ_ASAN) $(BUILD)/fuzz-$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=512 -max_len=32768 \
 	    $(FUZZ_DICTIONARY) $$([ $$t = cli ] && echo -close_fd_mask=3) -print_final_stats=1 -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$$t > $(BUILD)/fuzz-$$t.log 2>&1 || \
 	    { tail -40 $(BUILD)/fuzz-$$t.log; exit 1; }; \
 	    echo "fuzz $$t: $$(sed -n 's/^#[0-9]*[[:space:]]*DONE *//p; s/^stat::number_of_executed_units: */executions /p' $(BUILD)/fuzz-$$t.log | tr '\n' ' ')"; done

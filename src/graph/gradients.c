@@ -129,7 +129,7 @@ static cm_status prepare_unpacking(cm_unpacking *u)
     }
     u->largest = whole_lines(u->largest);
     u->aside = cmi_calloc(plan->context, (size_t)u->threads * u->largest, sizeof *u->aside);
-    return u->aside || !u->largest ? CM_OK : CM_ERR_MEMORY;
+    return u->aside ? CM_OK : CM_ERR_MEMORY;
 }
 
 cm_status cmi_unpacking_create(const cm_plan *plan, int threads, cm_unpacking **out)

@@ -21,7 +21,7 @@ for ((round = 0; round < ${rounds:-0} && !stopped; round++)); do
         [ "$target" = cli ] && more=-close_fd_mask=3
         [ -f "tests/fuzz/$target.dict" ] && more="$more -dict=tests/fuzz/$target.dict"
         # shellcheck disable=SC2086 # options
-        "$build/fuzz-$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=512 -max_len=16384 $more -print_final_stats=1 \
+        ASAN_OPTIONS=quarantine_size_mb=64 "$build/fuzz-$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=512 -max_len=16384 $more -print_final_stats=1 \
             -artifact_prefix="$folder/findings/$target-" "$corpus" >"$log" 2>&1
         code=$?
         executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
