@@ -1,6 +1,6 @@
 #!/bin/bash
 # coverage.sh BUILD corpus|tests LINES BRANCHES: percentages of lines and branches that the fuzz targets' corpora reach in the
-# parsers, or the unit tests in all of src, by llvm-cov; fails below the given ones.  BUILD/trust/coverage-*.txt lists the
+# parsers, or the unit tests and the corpora in all of src, by llvm-cov; fails below the given ones.  BUILD/trust/coverage-*.txt lists the
 # files.  BUILD/fuzz/corpus, which fuzzing leaves, counts as corpus too.
 build=$1 what=$2 lines=$3 branches=$4
 cov=$build/cov
@@ -10,18 +10,17 @@ profdata=$(command -v llvm-profdata llvm-profdata-14 | head -1) llvmcov=$(comman
 run() { LLVM_PROFILE_FILE=$PWD/$cov/profiles/%p-%m.profraw "$@"; }
 rm -rf "$cov/profiles"
 mkdir -p "$cov/profiles" "$build/trust"
-if [ "$what" = corpus ]; then
-    targets=$(sed -n 's/^FUZZ := //p' tests/tests.mk)
-    programs=$(for t in $targets; do echo "$cov/tests/replay-$t"; done)
-else
-    programs=$(sed -n '/^UNITS :=/,/[^\\]$/p' tests/tests.mk | sed 's/^UNITS :=//; s/\\$//' | tr ' ' '\n' | grep . | sed "s|^|$cov/tests/|")
+targets=$(sed -n 's/^FUZZ := //p' tests/tests.mk)
+programs=$(for t in $targets; do echo "$cov/tests/replay-$t"; done)
+if [ "$what" = tests ]; then
+    programs="$programs $(sed -n '/^UNITS :=/,/[^\\]$/p' tests/tests.mk | sed 's/^UNITS :=//; s/\\$//' | tr ' ' '\n' | grep . | sed "s|^|$cov/tests/|")"
 fi
 ${MAKE:-make} --no-print-directory -j2 BUILD="$cov" CC=clang FORTIFY= CFLAGS="$flags" LDFLAGS="-fprofile-instr-generate" \
     $programs >"$build/trust/coverage-build.txt" 2>&1 || { tail -5 "$build/trust/coverage-build.txt"; exit 1; }
 objects=""
 for p in $programs; do
-    if [ "$what" = corpus ]; then
-        t=${p##*replay-}
+    t=${p##*/replay-}
+    if [ "$t" != "$p" ]; then
         files=$(ls tests/fuzz/corpus/"${t/checkpoint/torch}"/* "$build"/fuzz/corpus/"$t"/* 2>/dev/null)
         case $t in
         safetensors) files="$files $(ls tests/data/golden/checkpoints/*st_*.safetensors)" ;;
