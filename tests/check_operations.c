@@ -3,6 +3,7 @@
  * afterwards. CHECK_EFFORT=long takes every request, else a choice by chance. */
 #include "support/suite.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -27,9 +28,21 @@ static void teardown(void)
     ck_assert_int_eq(system(command), 0);
 }
 
+/* Whether there is a folder out, with nothing in it: most requests fail before anything is written. */
+static int nothing_written(void)
+{
+    DIR *folder = access(out, W_OK) == 0 ? opendir(out) : NULL;
+    int entries = 0;
+    if (!folder) return 0;
+    while (readdir(folder)) entries++;
+    closedir(folder);
+    return entries == 2;
+}
+
 static void empty(void)
 {
     char command[128];
+    if (nothing_written()) return;
     snprintf(command, sizeof command, "rm -rf %s/out && mkdir %s/out", in, in);
     ck_assert_int_eq(system(command), 0);
 }
@@ -38,6 +51,7 @@ static void empty(void)
 static int leftovers(void)
 {
     char command[128];
+    if (nothing_written()) return 0;
     snprintf(command, sizeof command, "find %s/out | grep -q '[.]tmp'", in);
     return system(command) == 0;
 }

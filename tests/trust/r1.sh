@@ -8,12 +8,12 @@ every_request() {
     echo "$(wc -l <"$told") operations, each of $(awk '{n += $1} END {print n}' "$told") requests failing once and for good, 25 budgets each"
 }
 if long; then
-    takes 1500
+    takes 3600
     part "every request of every operation, once and for good, and 25 budgets" every_request >"$build/trust/operations.txt"
     figure "$(tail -1 "$build/trust/operations.txt")"
     takes 10
     part "guest" env CHECK_EFFORT=long CK_RUN_CASE=guest "$build/tests/check_guest"
-    takes 60
+    takes 900
     part "training" env CHECK_EFFORT=long "$build/tests/check_train_memory"
     takes 900
     part "memory of the process" under_shim "$build/tests/process_memory" 100 >"$build/trust/process.txt"
