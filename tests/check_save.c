@@ -38,7 +38,7 @@ static const char *in_dir(const char *name)
 
 static void empty_dir(void)
 {
-    OK(cmi_directory_remove(context, dir));
+    OK(cmi_directory_remove(dir));
     OK(cmi_directory_make(dir));
 }
 
@@ -51,7 +51,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-    OK(cmi_directory_remove(context, dir));
+    OK(cmi_directory_remove(dir));
     cm_context_free(context);
 }
 
@@ -341,14 +341,14 @@ START_TEST(too_large_for_the_type)
         ck_assert_uint_eq(entries(dir), before);
         o.dtype = CM_BF16;
         OK(cm_model_save(m, in_dir("out"), &o));
-        OK(cmi_directory_remove(context, in_dir("out")));
+        OK(cmi_directory_remove(in_dir("out")));
         cm_model_free(m);
         OK(with_value(3.4e38f, name, &m));
         FAILS(cm_model_save(m, in_dir("out"), &o), CM_ERR_NUMERIC, name);
         cm_model_free(m);
         OK(with_value(INFINITY, name, &m)); /* it is one already: nothing is lost */
         OK(cm_model_save(m, in_dir("out"), &o));
-        OK(cmi_directory_remove(context, in_dir("out")));
+        OK(cmi_directory_remove(in_dir("out")));
         cm_model_free(m);
         empty_dir();
     }
@@ -483,7 +483,7 @@ START_TEST(a_stop_leaves_nothing)
         o.progress_user = &w;
         OK(cm_model_save(m, in_dir("out"), &o));
         ck_assert(w.calls > 10 && w.last == w.total);
-        OK(cmi_directory_remove(context, in_dir("out")));
+        OK(cmi_directory_remove(in_dir("out")));
         for (int n = w.calls, step = by_effort(n / 3, 1, 1), i = 1; i <= n; i += step) {
             w = (watcher){0, 0, 0, i};
             FAILS(cm_model_save(m, in_dir("out"), &o), CM_ERR_CANCELLED, "out");
@@ -520,9 +520,9 @@ START_TEST(every_allocation_fails)
     OK(cm_context_create(&o, &own));
     OK(save_and_load(own, model, format));
     const long idle = m.live, before = m.requests;
-    OK(cmi_directory_remove(context, in_dir("out")));
+    OK(cmi_directory_remove(in_dir("out")));
     OK(save_and_load(own, model, format));
-    OK(cmi_directory_remove(context, in_dir("out")));
+    OK(cmi_directory_remove(in_dir("out")));
     long requests = m.requests - before, step = requests / by_effort(5, 150, 1 << 20) + 1;
     for (long n = 1; n <= requests; n += step) {
         memory_reset(&m);
@@ -533,7 +533,7 @@ START_TEST(every_allocation_fails)
         ck_assert_msg(status == CM_ERR_MEMORY, "request %ld of %ld failing gave %s: %s", n, requests,
                       cm_status_name(status), cm_last_message());
         ck_assert_msg(m.live == idle, "request %ld failing leaks %ld blocks", n, m.live - idle);
-        OK(cmi_directory_remove(context, in_dir("out")));
+        OK(cmi_directory_remove(in_dir("out")));
         ck_assert_msg(entries(dir) == 1, "request %ld failing leaves something behind", n);
     }
     cm_context_free(own);
@@ -709,7 +709,7 @@ START_TEST(weights_of_all_kinds)
     o.weights = NULL;
     OK(cmi_path_rename(in_dir("kept"), in_dir("f/unet/diffusion_pytorch_model.non_ema.safetensors")));
     FAILS(cm_model_load(context, in_dir("f"), NULL, &m), CM_ERR_FORMAT, "non_ema");
-    OK(cmi_directory_remove(context, in_dir("f")));
+    OK(cmi_directory_remove(in_dir("f")));
     OK(convert(model, in_dir("f"), CM_MODEL_DIFFUSERS, 0, 200000));
     for (int copy = 0; copy < 2; copy++) {
         watcher w = {0, 0, 0, 0};

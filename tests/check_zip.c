@@ -28,7 +28,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-    OK(cmi_directory_remove(context, dir));
+    OK(cmi_directory_remove(dir));
     cm_context_free(context);
 }
 

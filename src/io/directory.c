@@ -140,22 +140,36 @@ cm_status cmi_directory_list(cm_context *context, const char *path, cm_names *ou
     return status;
 }
 
-cm_status cmi_directory_remove(cm_context *context, const char *path)
+/* What is in a directory that goes; `removed` counts it. */
+typedef struct {
+    const char *path;
+    size_t removed;
+} emptied;
+
+static cm_status remove_entry(void *user, const char *name)
+{
+    emptied *e = user;
+    char child[PATH_MAX];
+    const int n = snprintf(child, sizeof child, "%s/%s", e->path, name);
+    if (n < 0 || (size_t)n >= sizeof child) CM_FAIL(CM_ERR_LIMIT, "cannot remove '%s': the path is too long", name);
+    CM_TRY(cmi_directory_remove(child));
+    e->removed++;
+    return CM_OK;
+}
+
+/* No memory is asked for: what a lack of it left half-written goes too.  Where a file system passes over names while
+ * others go, it is read again. */
+cm_status cmi_directory_remove(const char *path)
 {
     struct stat st;
-    cm_names names;
-    cm_status status = CM_OK;
     if (lstat(path, &st) != 0) return CM_OK;
     if (!S_ISDIR(st.st_mode)) return unlink(path) == 0 ? CM_OK : cmi_file_fail("remove", path);
-    CM_TRY(cmi_directory_list(context, path, &names));
-    for (size_t i = 0; i < names.count && status == CM_OK; i++) {
-        char *child = cmi_path_join(context, path, names.name[i]);
-        status = child ? cmi_directory_remove(context, child) : CM_ERR_MEMORY;
-        cmi_free(context, child);
+    for (;;) {
+        emptied e = {path, 0};
+        CM_TRY(cmi_directory_each(path, remove_entry, &e));
+        if (rmdir(path) == 0) return CM_OK;
+        if (errno != ENOTEMPTY || !e.removed) return cmi_file_fail("remove", path);
     }
-    cmi_names_free(&names);
-    if (status == CM_OK && rmdir(path) != 0) status = cmi_file_fail("remove", path);
-    return status;
 }
 
 /* --- locks ------------------------------------------------------------------------- */

@@ -9,7 +9,7 @@ cm_status cmi_directory_make(const char *path);
 int cmi_path_exists(const char *path);
 cm_status cmi_directory_sync(const char *path);
 /* With everything in it; a missing one is fine. */
-cm_status cmi_directory_remove(cm_context *context, const char *path);
+cm_status cmi_directory_remove(const char *path);
 cm_status cmi_path_rename(const char *from, const char *to);
 
 /* Names in byte order, without "." and "..". */

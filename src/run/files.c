@@ -93,7 +93,7 @@ cm_status cmi_run_tidy(cm_context *context, const char *directory)
     for (size_t i = 0; i < names.count && status == CM_OK; i++) {
         if (!is_left(names.name[i])) continue;
         char *path = cmi_path_join(context, directory, names.name[i]);
-        status = path ? cmi_directory_remove(context, path) : CM_ERR_MEMORY;
+        status = path ? cmi_directory_remove(path) : CM_ERR_MEMORY;
         cmi_free(context, path);
     }
     cmi_names_free(&names);

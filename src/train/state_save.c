@@ -104,7 +104,7 @@ static cm_status tidy(cm_trainer *t, const char *checkpoints, int32_t keep, cons
         if (newest && strcmp(name, newest) == 0) old = 0;
         if (!old && strncmp(name, ".tmp-", 5) != 0 && !strstr(name, "LATEST.tmp-")) continue;
         status = cmi_state_path(path, checkpoints, name);
-        if (status == CM_OK) status = cmi_directory_remove(t->context, path);
+        if (status == CM_OK) status = cmi_directory_remove(path);
     }
     cmi_names_free(&names);
     return status;
@@ -117,7 +117,7 @@ static cm_status publish(cm_trainer *t, const char *checkpoints, const char *tem
     CM_TRY(cmi_state_path(path, checkpoints, name));
     if (cmi_path_exists(path)) { /* saved before: the new one takes its place */
         CM_TRY(cmi_state_path(aside, checkpoints, ".tmp-replaced"));
-        CM_TRY(cmi_directory_remove(t->context, aside));
+        CM_TRY(cmi_directory_remove(aside));
         CM_TRY(cmi_path_rename(path, aside));
     }
     CM_TRY(cmi_path_rename(temporary, path));
@@ -144,7 +144,7 @@ static cm_status save(cm_trainer *t, const char *run, int32_t keep)
     if (status != CM_OK) { /* keep the message of what went wrong */
         char text[512];
         (void)snprintf(text, sizeof text, "%s", cm_last_message());
-        (void)cmi_directory_remove(t->context, temporary);
+        (void)cmi_directory_remove(temporary);
         cmi_message_set(text);
     }
     return status;

@@ -121,7 +121,7 @@ static cm_status work(cm_context *context, const uint8_t *data, size_t size)
                 fuzz_fail("the step changes in saving");
         }
         cm_trainer_free(again);
-        (void)cmi_directory_remove(own, other);
+        (void)cmi_directory_remove(other);
     }
     cm_trainer_free(t);
     return status;

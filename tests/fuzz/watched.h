@@ -86,7 +86,7 @@ static void fuzz_remove(void)
 {
     cm_context *context;
     if (cm_context_create(NULL, &context) != CM_OK) return;
-    (void)cmi_directory_remove(context, fuzz_made);
+    (void)cmi_directory_remove(fuzz_made);
     cm_context_free(context);
 }
 static inline const char *fuzz_folder(void)
