@@ -118,7 +118,7 @@ def main():
         before = stopped
         for k in range(moments):
             number = signal.SIGTERM if k % 3 == 2 else signal.SIGINT
-            code, files, err, _ = run(command, random.uniform(0.02, 1.05 * seconds), number)
+            code, files, err, _ = run(command, random.uniform(min(0.02, 0.3 * seconds), 1.05 * seconds), number)
             tried += 1
             stopped += code != 0
             expected = (0, 75, 128 + number, -number) if name == "train" else (0, 128 + number, -number)
