@@ -259,14 +259,6 @@ START_TEST(long_names)
 }
 END_TEST
 
-static int32_t note_first(void *user, uint64_t done, uint64_t all)
-{
-    uint64_t *first = user;
-    (void)all;
-    if (*first == UINT64_MAX) *first = done;
-    return 0;
-}
-
 /* A copy has the whole file, whose arrays lie in it as they lie there. */
 START_TEST(copies_are_whole)
 {

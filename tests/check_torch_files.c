@@ -661,14 +661,6 @@ END_TEST
 /* --- files that are held -------------------------------------------------------------------------------------------
  */
 
-static int32_t note_first(void *user, uint64_t done, uint64_t all)
-{
-    uint64_t *first = user;
-    (void)all;
-    if (*first == UINT64_MAX) *first = done;
-    return 0;
-}
-
 /* A copy has the whole file, whose tensors lie in it as they lie there: what is aligned is used where it is. */
 START_TEST(copies_are_whole)
 {

@@ -305,7 +305,7 @@ cm_status cmi_file_write(cm_file_writer *w, const void *data, size_t size)
     return CM_OK;
 }
 
-static cm_status flush(int fd, const char *path)
+cm_status cmi_file_flush(int fd, const char *path)
 {
     int result;
     do result = fsync(fd);
@@ -348,7 +348,7 @@ static cm_status publish(cm_file_writer *w)
 {
     struct stat st;
     CM_TRY(keep_permissions(w));
-    CM_TRY(flush(w->descriptor, w->path));
+    CM_TRY(cmi_file_flush(w->descriptor, w->path));
     int closed = close(w->descriptor);
     w->descriptor = -1;
     if (closed != 0 && errno != EINTR) return cmi_file_fail("close", w->path);

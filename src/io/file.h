@@ -15,6 +15,8 @@ cm_status cmi_file_fail(const char *doing, const char *path);
 
 /* open(2), never 0, 1 or 2, closed on exec; -1 with errno. */
 int cmi_file_open(const char *path, int flags, unsigned mode);
+/* What was written reaches the disk: fsync(2). */
+cm_status cmi_file_flush(int descriptor, const char *path);
 
 /* A regular file that is read by copy: what others do to it meanwhile ends in a status.  Directories, devices and
  * pipes are refused. */

@@ -267,8 +267,5 @@ cm_status cmi_run_log_add_metric(cm_context *context, int descriptor, const cm_r
 
 cm_status cmi_run_log_flush(int descriptor)
 {
-    int result;
-    do result = fsync(descriptor);
-    while (result != 0 && errno == EINTR);
-    return result == 0 ? CM_OK : cmi_file_fail("flush to the disk", log_name);
+    return cmi_file_flush(descriptor, log_name);
 }

@@ -265,8 +265,10 @@ static void add_to_log(cm_run *r)
 static cm_status save(cm_run *r)
 {
     char path[PATH];
-    if (!follows(r->options)) CM_TRY(cmi_run_log_flush(r->log));
-    if (!follows(r->options)) CM_TRY(cmi_run_call_ranks(r, CM_RANKS_SAVE));
+    if (!follows(r->options)) {
+        CM_TRY(cmi_run_log_flush(r->log)); /* a checkpoint's steps are in the log, whatever becomes of the power */
+        CM_TRY(cmi_run_call_ranks(r, CM_RANKS_SAVE));
+    }
     CM_TRY(cm_trainer_save(r->trainer, r->directory, r->pace.keep));
     if (follows(r->options)) return CM_OK;
     r->saved_step = r->last.step;
