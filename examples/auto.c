@@ -59,10 +59,30 @@ static void read_shares(auto_run *a, const char *text)
         cli_usage_error(a->c, "--shares: mid-training needs a teacher: give 0 for it too, or more for the teacher");
 }
 
+/* A rung of the ladder by its name; 0: `text` is none. */
+static int read_rung(auto_run *a, const char *text)
+{
+    for (int r = 0; r < recipe.n_rungs && !a->wishes.rung; r++)
+        if (strcmp(text, recipe.rungs[r].name) == 0) a->wishes.rung = r + 1;
+    return a->wishes.rung;
+}
+
+static void refuse_name(const cli *c, const char *text)
+{
+    char names[256] = "";
+    for (int r = 0; r < recipe.n_rungs; r++) {
+        const size_t at = strlen(names);
+        (void)snprintf(names + at, sizeof names - at, "%s%s", r ? ", " : "", recipe.rungs[r].name);
+    }
+    cli_usage_error(c, "--network: '%s' is none of %s, and neither JSON nor a file that can be read", text, names);
+}
+
 static void read_network(auto_run *a, const char *text)
 {
     cm_model *model;
     cm_model_info info = CM_MODEL_INFO_INIT;
+    if (read_rung(a, text)) return;
+    if (!strchr(text, '{') && access(text, R_OK) != 0) refuse_name(a->c, text);
     const char *json = cli_json_argument(a->c, "network", text);
     if (strlen(json) >= sizeof a->data.network) cli_usage_error(a->c, "--network: longer than a network's text is");
     (void)snprintf(a->data.network, sizeof a->data.network, "%s", json);
@@ -119,7 +139,8 @@ static void take(auto_run *a, const auto_request *r)
     d->seed = r->seed ? cli_seed(a->c, "seed", r->seed) : 0;
     if (r->shares) read_shares(a, r->shares);
     if (r->network) read_network(a, r->network);
-    if (r->network && r->size) cli_usage_error(a->c, "--size has no effect beside --network, which says it");
+    if (a->wishes.is_network_given && r->size)
+        cli_usage_error(a->c, "--size has no effect beside a network's text, which says it");
     if (r->objective) read_objective(a, r->objective);
     if (r->batch) a->wishes.batch = (int)cli_integer(a->c, "batch", r->batch, 1, 65536);
     for (int i = 0; i < r->n_given; i++) take_given(a, &r->given[i]);

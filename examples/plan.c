@@ -80,11 +80,17 @@ static int climbing(const plan_wishes *w)
     return w->precision >= 0 ? w->precision : PLAN_F32;
 }
 
+/* The rung that was said, else `otherwise`. */
+static int rung_of(const plan_wishes *w, int otherwise)
+{
+    return w->is_network_given ? PLAN_GIVEN : w->rung ? w->rung - 1 : otherwise;
+}
+
 /* The largest side at which the smallest network whose number of images is bounded at all can be taught; else the
  * smallest one. */
 static void choose_side(chooser *c, plan *p)
 {
-    const int at = first_stage(c->w), rung = c->w->is_network_given ? PLAN_GIVEN : 0;
+    const int at = first_stage(c->w), rung = rung_of(c->w, 0);
     const double needed = recipe.rungs[1].images;
     for (int i = 0; i < c->f->n_sides; i++) {
         p->side = c->f->sides[i];
@@ -95,8 +101,9 @@ static void choose_side(chooser *c, plan *p)
         const double seconds = ask(c, p->side, rung, climbing(c->w), at);
         if (c->is_wanting) return;
         const double images = images_of_first(c, seconds);
-        why(p->why_side, "%s: the smallest network would learn from %.3g thousand images of it",
-            i == 0 ? "that of the pictures" : "larger ones take too long", images / 1000);
+        why(p->why_side, "%s: %s network would learn from %.3g thousand images of it",
+            i == 0 ? "that of the pictures" : "larger ones take too long", rung == 0 ? "the smallest" : "the given",
+            images / 1000);
         if (images >= needed) return;
     }
 }
@@ -107,6 +114,11 @@ static void choose_network(chooser *c, plan *p)
     if (c->w->is_network_given) {
         p->rung = PLAN_GIVEN;
         why(p->why_network, "as it was given");
+        return;
+    }
+    if (c->w->rung) {
+        p->rung = rung_of(c->w, 0);
+        why(p->why_network, "'%s', as it was given", recipe.rungs[p->rung].name);
         return;
     }
     p->rung = 0;

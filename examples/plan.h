@@ -78,6 +78,7 @@ typedef struct plan_facts {
 typedef struct plan_wishes {
     int batch, precision, tuning;
     int is_network_given;       /* measures have the rung PLAN_GIVEN then */
+    int rung;                   /* of the ladder, counted from 1 */
     double shares[PLAN_STAGES]; /* all 0: those of the recipe; a stage of share 0 is left out */
     int64_t steps[PLAN_STAGES]; /* of single stages; their share gives way */
 } plan_wishes;

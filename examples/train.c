@@ -57,7 +57,9 @@ static const cli_option options[] = {
     {"init", 0, "FILE", "a model whose weights the run begins with"},
     {"teacher", 0, "FILE", "the model to distil; cd and pd begin with its weights unless --init is given"},
     {"network", 0, "JSON",
-     "a new model's {network, precond, image}, or a file of it; given: that of --init or --teacher"},
+     "a new model's {network, precond, image}, or a file of it; given: that of --init or --teacher; with --preset "
+     "auto "
+     "tiny, small, middle, large or largest, too"},
     {"size", 0, "N", "pictures are cut to N x N (the network's size)"},
     {"labels", 0, "RULE", "where classes come from: {label_rules} (of the file names)"},
     {"random-crop", 0, NULL, "take random crops of 80 to 100 % instead of the centre"},

@@ -76,6 +76,8 @@ for word in ("teacher    edm", "mid        cmt", "tune       sct", "augment=0.12
         fail("no '%s' in the plan:\n%s" % (word, text))
 run(*auto, *small, "--budget", "30s", "--objective", "ect", "--print-plan", word="tune       ect ")
 run(*auto, "--budget", "30s", "--objective", "cd", code=2, word="with --preset auto it is sct or ect")
+run(*auto, *small, "--budget", "30s", "--network", "large", "--print-plan", word="'large'")
+run(*auto, *small, "--budget", "30s", "--network", "huge", "--print-plan", code=2, word="'huge' is none of tiny, small, middle, large, largest")
 run(*auto, "--print-plan", code=2, word="--preset auto needs --data and --budget")
 run(*auto, "--budget", "3", code=2, word="is no time between 5s and 30d")
 run(*auto, "--budget", "30s", "--steps", "5", code=2, word="--set teacher.steps=N is for one stage")

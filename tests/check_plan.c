@@ -234,6 +234,13 @@ START_TEST(wishes_are_kept)
     ck_assert_int_eq(p.rung, PLAN_GIVEN);
     ck_assert_str_eq(p.network, "");
     for (int i = 0; i < f.n_measures; i++) ck_assert_int_eq(f.measures[i].rung, PLAN_GIVEN);
+    w = no_wishes();
+    w.rung = 4; /* counted from 1, and no other one is timed */
+    f = facts_of(3600, 1000, 64);
+    p = made(&f, &w, 2e10, 1);
+    ck_assert_int_eq(p.rung, 3);
+    ck_assert_ptr_nonnull(strstr(p.network, "\"model_channels\": 64"));
+    for (int i = 0; i < f.n_measures; i++) ck_assert_int_eq(f.measures[i].rung, 3);
 }
 END_TEST
 
