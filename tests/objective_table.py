@@ -32,12 +32,18 @@ OBJECTIVES = {
     "cmt-ect": ("digits-ect-30min", "--init cmt", 0.5, TWO, ["ect_stages=1", "ect_first_stage=7"]),
     "ccd": ("digits-ccd-30min", "--teacher", 1, TWO, []),
     "cct": ("digits-cct-30min", "--init", 1, TWO, []),
+    "pd": ("digits-pd-30min", "--teacher", 1, ["progdist", "--steps", "2"], []),
     "cd": ("digits-cd-30min", "--teacher", 1, TWO, []),
     "ict": ("digits-ict-30min", "", 1, TWO, []),
     "ct": ("digits-ct-30min", "", 1, TWO, []),
     "meanflow": ("digits-meanflow-30min", "", 1, FLOW, []),
+    "imeanflow": ("digits-imeanflow-30min", "", 1, FLOW, []),
     "soflow": ("digits-soflow-30min", "", 1, ["multistep", "--steps", "2"], []),
 }
+# Progressive distillation ends with a network of one step; the one of two steps is there after three quarters of its run, and
+# its rate falls in every stage instead of at the end of the run.
+ONE = {"pd": ["progdist", "--steps", "1"]}
+TWO_AT = {"pd": 0.75}
 SHARES = (0.1, 0.25, 0.5, 1)  # of a run, at which the curve has a point
 
 p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -89,7 +95,7 @@ def command(name, seed, steps, out, before=None):
     preset, begins, _, _, more = OBJECTIVES[name]
     words = [o.build + "/bin/cm-train", "--data", o.data, "--preset", preset, "--seed", str(seed), "--threads", "1", "--steps", str(steps),
              "--sample-every", "0", "--no-estimate", "--keep", "0", "-q", "--out", out,
-             "--checkpoint-every", str(max(1, steps // 20)), "--set", "anneal_begin=%d" % (steps * 6 // 10), "--set", "anneal_end=%d" % steps]
+             "--checkpoint-every", str(max(1, steps // 20))]
     if begins:
         words += [begins.split()[0], before or (directory(begins.split()[1], seed) + "/model.safetensors" if " " in begins else o.teacher)]
     return words + [w for m in more for w in ("--set", m)]
@@ -135,16 +141,15 @@ def run(name, seed, costs):
     out = directory(name, seed)
     if os.path.exists(out + ".json"):
         return read(out + ".json")
-    steps = max(20, int(60 * o.minutes * OBJECTIVES[name][2] / costs[name]["seconds"]))
+    steps = max(40, int(60 * o.minutes * OBJECTIVES[name][2] / costs[name]["seconds"]) // 40 * 40)  # shares of it are whole
     resumed = ["--resume"] if os.path.exists(out + "/config.json") else []
     spent(command(name, seed, steps, out) + resumed)
-    result = {"steps": steps, "one": evaluate(out + "/model.safetensors", ["onestep"], o.samples),
-              "two": evaluate(out + "/model.safetensors", OBJECTIVES[name][3], o.samples), "curve": []}
-    for share in SHARES[:-1] if seed == 0 else ():
-        step, model = checkpoint(out, share, steps)
-        result["curve"].append([step / steps, evaluate(model, ["onestep"], min(o.samples, 2000))["distance"]])
-    if seed == 0:
-        result["curve"].append([1, evaluate(out + "/model.safetensors", ["onestep"], min(o.samples, 2000))["distance"]])
+    last, one = out + "/model.safetensors", ONE.get(name, ["onestep"])
+    two = checkpoint(out, TWO_AT[name], steps)[1] if name in TWO_AT else last
+    result = {"steps": steps, "one": evaluate(last, one, o.samples), "two": evaluate(two, OBJECTIVES[name][3], o.samples), "curve": []}
+    models = [checkpoint(out, share, steps) for share in SHARES[:-1]] + [(steps, last)]
+    for step, model in models if seed == 0 else ():
+        result["curve"].append([step / steps, evaluate(model, one, min(o.samples, 2000))["distance"]])
     with open(out + ".json.part", "w") as f:
         json.dump(result, f, indent=1)
     os.rename(out + ".json.part", out + ".json")

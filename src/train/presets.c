@@ -68,6 +68,15 @@
 
 #define TINY SONG(32, 1, 10, 0, 8, "1, 2", 1, "", 0, DDPMPP)
 #define DIGITS SONG(32, 1, 10, 0, 16, "1, 2, 4", 1, "8", 0, DDPMPP)
+/* Beside the mean velocity the velocity itself, and three numbers of guidance. */
+#define DIGITS_IFLOW                                                                                                 \
+    "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 32, \"in_channels\": 1, \"out_channels\": 2, "       \
+    "\"label_dim\": 10, \"augment_dim\": 0, \"model_channels\": 16, \"channel_mult\": [1, 2, 4], "                   \
+    "\"channel_mult_emb\": 4, \"num_blocks\": 1, \"attn_resolutions\": [8], \"dropout\": 0, \"label_dropout\": "     \
+    "0, " DDPMPP                                                                                                     \
+    ", \"decoder_type\": \"standard\", \"attention_layout\": \"interleaved\", \"second_time\": \"concat\", "         \
+    "\"second_input\": \"interval\", \"conditions\": 3}, \"precond\": {\"type\": \"average-velocity\", "             \
+    "\"sigma_data\": 0.5, \"sigma_min\": 0.002, \"sigma_max\": 1e8}" IMAGE(1, 32, 10)
 #define DIGITS_FLOW SONG_FLOW(32, 1, 10, 0, 16, "1, 2, 4", 1, "8", 0, DDPMPP, "interleaved")
 #define CIFAR_SMALL SONG(32, 3, 10, 0, 32, "1, 2, 2", 1, "8", 0, DDPMPP)
 #define CIFAR(labels, augment, dropout, kind) SONG(32, 3, labels, augment, 128, "2, 2, 2", 4, "16", dropout, kind)
@@ -153,6 +162,10 @@ static const cm_preset presets[] = {
      "objective=cd batch=64 steps=4000 lr=0.0004 warmup_steps=5% anneal_begin=60% anneal_end=100% lr_final=0.02 "
      "grad_clip=1 distance=pseudo-huber huber_c=0.1728 start_scales=18 mu=0 ema=warmup:0.999",
      DIGITS},
+    {"digits-pd-30min", "progressive distillation of that teacher (--teacher), from 32 steps to one", OURS,
+     "objective=pd batch=64 steps=4000 lr=0.0004 grad_clip=1 clip_rule=torch start_scales=32 distill_steps=12.5% "
+     "anneal_stages=1 ema=warmup:0.999",
+     DIGITS},
     {"digits-ct-30min", "consistency training from nothing: far from done in half an hour, see digits-ict-30min",
      OURS,
      "objective=ct batch=64 steps=6000 lr=0.0004 warmup_steps=3.3333% anneal_begin=60% anneal_end=100% lr_final=0.02 "
@@ -204,6 +217,11 @@ static const cm_preset presets[] = {
      "objective=meanflow batch=64 steps=3500 lr=0.001 warmup_steps=5.7143% anneal_begin=60% anneal_end=100% "
      "lr_final=0.02 grad_clip=1 ema=warmup:0.999",
      DIGITS_FLOW},
+    {"digits-imeanflow-30min", "improved MeanFlow from nothing: a network of two outputs, which is told of guidance",
+     OURS,
+     "objective=imeanflow batch=64 steps=3000 lr=0.001 warmup_steps=6.6667% anneal_begin=60% anneal_end=100% "
+     "lr_final=0.02 grad_clip=1 ema=warmup:0.999",
+     DIGITS_IFLOW},
     {"digits-soflow-30min", "SoFlow from nothing, of the same network", OURS,
      "objective=soflow batch=64 steps=4400 lr=0.001 warmup_steps=4.5455% anneal_begin=60% anneal_end=100% "
      "lr_final=0.02 grad_clip=1 ema=warmup:0.999",
