@@ -4,7 +4,7 @@
     objective_table.py BUILD DATA REFERENCE --out DIR [--teacher FILE] [--minutes 27.5] [--seeds 3] [--jobs 2] [--only NAME,NAME]
 
 DATA is a set of 28 x 28 or 32 x 32 gray pictures of ten classes (MNIST, Fashion-MNIST), REFERENCE what samples are compared with
-(--features NET: by which network of models/features or which file).  The cost of a step of each objective is measured first, over
+(--features: by which network of models/features, or a file of lenet's weights).  The cost of a step of each objective is measured first, over
 --cost-steps steps in one thread, and stands in DIR/costs.json; a run has as many steps as the budget has room for, with the learning
 rate falling over the last 40 % of them.  Runs of one thread go side by side (--jobs).  What has ended is not run again, and what was
 stopped goes on, so the command may be repeated.  Prints a table, and writes it to DIR/table.md with a figure, DIR/curves.svg."""
@@ -65,6 +65,7 @@ for name in names:
     if name not in OBJECTIVES:
         sys.exit("objective_table: no objective %s; there are %s" % (name, ", ".join(OBJECTIVES)))
 os.makedirs(o.out, exist_ok=True)
+os.environ["OMP_NUM_THREADS"] = "1"  # of cm-eval, which has no option for it
 costs_path = os.path.join(o.out, "costs.json")
 
 
@@ -122,10 +123,11 @@ def measure():
 
 
 def evaluate(model, sampler, samples):
-    words = [o.build + "/bin/cm-eval", "--metric", "fd-%s,right-%s" % (o.features, o.features), "--json", "-q", "--samples", str(samples),
-             "--method"] + sampler + [model, o.reference]
-    found = json.loads(spent(words)[1])
-    return {"distance": found["fd-" + o.features], "right": found["right-" + o.features] / samples}
+    net = "lenet" if o.features.endswith(".safetensors") else o.features
+    words = [o.build + "/bin/cm-eval", "--metric", "fd-%s,right-%s" % (net, net), "--json", "-q", "--samples", str(samples)]
+    words += ["--features", o.features] if net != o.features else []
+    found = json.loads(spent(words + ["--method"] + sampler + [model, o.reference])[1])
+    return {"distance": found["fd-" + net], "right": found["right-" + net] / samples}
 
 
 def checkpoint(out, share, steps):
