@@ -78,9 +78,11 @@ static int may_be_mirrored(const cm_dataset *set, const cm_dataset_info *info)
     return n == 0 || short_names < n;
 }
 
-/* The sides in question, from the largest: those of the list that are no larger than most pictures. */
+/* The sides in question, from the largest: those of the list that are no larger than most pictures.  Below the list
+ * the least picture says it, but for slivers, which are enlarged. */
 static void find_sides(auto_run *a, const cm_dataset_info *info, const cm_dataset_report *report, int said)
 {
+    enum { SLIVER = 16 };
     static const int list[] = {64, 48, 32, 28};
     const int is_raw =
         strcmp(info->kind, "idx") == 0 || strcmp(info->kind, "npz") == 0 || strncmp(info->kind, "cifar", 5) == 0;
@@ -90,7 +92,8 @@ static void find_sides(auto_run *a, const cm_dataset_info *info, const cm_datase
     if (a->data.looked_at_all && report->enlarged * 10 > report->images && least > 0 && least < side) side = least;
     for (size_t i = 0; i < sizeof list / sizeof *list && !said && !is_raw; i++)
         if (side >= list[i] && (list[i] > 28 || f->n_sides == 0)) f->sides[f->n_sides++] = list[i];
-    if (f->n_sides == 0) f->sides[f->n_sides++] = said || is_raw ? info->height : side / 4 * 4;
+    if (f->n_sides == 0)
+        f->sides[f->n_sides++] = said || is_raw ? info->height : side < SLIVER ? SLIVER : side / 4 * 4;
 }
 
 /* Classes of a handful of pictures teach nothing but those. */

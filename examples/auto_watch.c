@@ -132,8 +132,19 @@ static cm_status draw(const auto_run *a, cm_model *model, int steps, size_t n, c
     return status;
 }
 
-/* Names over the columns where every column is a class. */
-static cm_status write_grid(const auto_run *a, const cm_images *images, int32_t columns, const char *const *names,
+/* Every point of dense images as a square of times x times; NULL: no memory. */
+static float *enlarged(const cm_images *images, int32_t times)
+{
+    const size_t k = (size_t)times, width = (size_t)images->width, w = width * k;
+    const size_t lines = images->n * (size_t)images->channels * (size_t)images->height * k;
+    const float *from = images->data;
+    float *to = malloc(lines * w * sizeof *to);
+    for (size_t y = 0; to && y < lines; y++)
+        for (size_t x = 0; x < w; x++) to[y * w + x] = from[y / k * width + x / k];
+    return to;
+}
+
+static cm_status write_page(const auto_run *a, const cm_images *images, int32_t columns, const char *const *names,
                             const char *name)
 {
     char path[AUTO_PATH], within[80];
@@ -150,6 +161,23 @@ static cm_status write_grid(const auto_run *a, const cm_images *images, int32_t 
     status = cm_image_named_grid(images, columns, MARGIN, BACKGROUND, names, &page);
     if (status == CM_OK) status = cm_image_write(a->context, path, &page, &options);
     free(pixels);
+    return status;
+}
+
+/* Small images at a whole multiple of their size: people look at them.  Names over the columns where every column is
+ * a class. */
+static cm_status write_grid(const auto_run *a, const cm_images *images, int32_t columns, const char *const *names,
+                            const char *name)
+{
+    enum { SEEN = 64 };
+    const int32_t side = images->width > images->height ? images->width : images->height;
+    const int32_t times = side < SEEN ? SEEN / side : 1;
+    float *points = enlarged(images, times);
+    if (!points) return CM_ERR_MEMORY;
+    const cm_images shown =
+        cm_images_f32(images->n, images->channels, images->height * times, images->width * times, points);
+    const cm_status status = write_page(a, &shown, columns, names, name);
+    free(points);
     return status;
 }
 

@@ -78,6 +78,7 @@ run(*auto, *small, "--budget", "30s", "--objective", "ect", "--print-plan", word
 run(*auto, "--budget", "30s", "--objective", "cd", code=2, word="with --preset auto it is sct or ect")
 run(*auto, *small, "--budget", "30s", "--network", "large", "--print-plan", word="'large'")
 run(*auto, *small, "--budget", "30s", "--network", "huge", "--print-plan", code=2, word="'huge' is none of tiny, small, middle, large, largest")
+run("--preset", "auto", "--data", os.path.join(os.path.dirname(os.path.abspath(__file__)), "data/pictures"), "--budget", "30s", "--batch", "8", "--print-plan", word="size       16 x 16")
 run(*auto, "--print-plan", code=2, word="--preset auto needs --data and --budget")
 run(*auto, "--budget", "3", code=2, word="is no time between 5s and 30d")
 run(*auto, "--budget", "30s", "--steps", "5", code=2, word="--set teacher.steps=N is for one stage")
