@@ -110,7 +110,6 @@ static int32_t stop(void *user, uint64_t done, uint64_t total)
 
 static cm_status draw(const auto_run *a, cm_model *model, int steps, size_t n, const int32_t *labels, float *images)
 {
-    static const double two_steps[] = {80, 0.821}; /* ECT's */
     cm_sampler *sampler;
     cm_model_info m = CM_MODEL_INFO_INIT;
     cm_sampler_options so;
@@ -124,7 +123,7 @@ static cm_status draw(const auto_run *a, cm_model *model, int steps, size_t n, c
     s.condition = m.num_classes ? &condition : NULL;
     s.progress = stop;
     if (!m.is_consistency) s.method = CM_METHOD_HEUN, s.steps = steps;
-    else if (steps > 1) s.method = CM_METHOD_MULTISTEP, s.sigmas = two_steps, s.sigma_count = 2;
+    else if (steps > 1) s.method = CM_METHOD_MULTISTEP; /* at the levels that stand in the model */
     if (status == CM_OK) status = cm_sampler_create(model, &so, &sampler);
     if (status != CM_OK) return status;
     status = cm_sampler_run(sampler, &s, n, images);

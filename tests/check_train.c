@@ -608,6 +608,49 @@ START_TEST(outputs_refused)
 }
 END_TEST
 
+/* What is trained says where the objective's paper takes its second step, and multistep goes there. */
+START_TEST(second_levels)
+{
+    static const struct {
+        const char *objective;
+        double level;
+    } rows[] = {{"sct", 0.5 * 1.9647596572},
+                {"scd", 0.5 * 1.9647596572},
+                {"dscd", 0.5 * 1.9647596572}, /* tan 1.1 */
+                {"ect", 0.821},
+                {"ict", 0.821},
+                {"cmt", 0.77569},
+                {"tcm", 1},
+                {"tcm2", 1},
+                {"edm", 0},
+                {"cd", 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cm_train_settings settings = options(rows[i].objective);
+        cm_trainer *t = trainer(rows[i].objective, &settings);
+        cm_model *m;
+        OK(cm_trainer_model(t, CM_WEIGHTS_ONLINE, 0, &m));
+        cm_trainer_free(t);
+        ck_assert_int_eq(m->sampling.n_sigmas, rows[i].level > 0 ? 2 : 0);
+        if (rows[i].level > 0) {
+            static float told[2][BATCH * VALUES];
+            const double levels[2] = {80, rows[i].level};
+            cm_sampler *sampler;
+            cm_sample_options s = CM_SAMPLE_OPTIONS_INIT;
+            ck_assert_double_eq(m->sampling.sigmas[0], 80);
+            ck_assert_double_eq_tol(m->sampling.sigmas[1], rows[i].level, 1e-9);
+            s.method = CM_METHOD_MULTISTEP;
+            OK(cm_sampler_create(m, NULL, &sampler));
+            OK(cm_sampler_run(sampler, &s, 2, told[0]));
+            s.sigmas = levels, s.sigma_count = 2;
+            OK(cm_sampler_run(sampler, &s, 2, told[1]));
+            cm_sampler_free(sampler);
+            for (int v = 0; v < 2 * VALUES; v++) ck_assert_float_eq_tol(told[0][v], told[1][v], 1e-5f);
+        }
+        cm_model_free(m);
+    }
+}
+END_TEST
+
 static double loss_at(cm_trainer *t, float *images, const int32_t *labels)
 {
     cm_learner_batch b = {.all = BATCH, .n = BATCH, .images = images, .labels = labels, .seed = 1, .loss = t->loss};
@@ -702,6 +745,7 @@ Suite *make_suite(void)
     tcase_add_loop_test(t, bfloat16, 0, OBJECTIVES);
     tcase_add_loop_test(t, gradient_through_the_derivative, 0, 2);
     tcase_add_test(t, derivative_of_the_loss);
+    tcase_add_test(t, second_levels);
     tcase_add_test(t, roles_of_guidance);
     tcase_add_test(t, outputs_and_conditions);
     tcase_add_test(t, outputs_refused);

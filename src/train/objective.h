@@ -158,6 +158,7 @@ typedef struct cm_objective {
     const char *precond_two_times;        /* ... one of two times, in the same way */
     int32_t distance, weighting;          /* what the choices "default" are: CM_DISTANCE_*, CM_WEIGHTING_* */
     double huber_scale, huber_least;      /* huber_c "auto": scale sqrt(C H W), or least */
+    double second_level;                  /* of two steps, in units of sigma_data; 0: as other models of its kind */
     const char *const *options;           /* those it reads beside the shared ones; NULL at the end */
     const cm_objective_default *defaults; /* where they are others than the table's; {NULL} at the end */
     /* Pairs that an image gives, all with gradient; NULL: one. */

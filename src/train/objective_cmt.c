@@ -117,6 +117,7 @@ const cm_objective cmi_objective_cmt = {
     .precond = "ecm",
     .distance = CM_DISTANCE_PSEUDO_HUBER,
     .weighting = CM_WEIGHTING_UNIFORM,
+    .second_level = 0.77569 / 0.5,
     .options = options,
     .defaults = defaults,
     .check = check,

@@ -78,6 +78,7 @@ const cm_objective cmi_objective_ect = {
     .precond = "ecm",
     .distance = CM_DISTANCE_PSEUDO_HUBER,
     .weighting = CM_WEIGHTING_UNIFORM,
+    .second_level = 0.821 / 0.5,
     .options = options,
     .defaults = defaults,
     .check = cmi_check_mapping,

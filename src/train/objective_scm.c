@@ -35,6 +35,8 @@ static const cm_choice norms[] = {
 };
 CM_CHOICE_LIST(cmi_tangent_norm_choices, "tangent_norms", norms);
 
+#define SECOND_LEVEL 1.9647596572486523 /* tan 1.1: the paper's second step is at t = 1.1 */
+
 /* t; the networks' input in x_t, and v / sigma_data of training in d. */
 static void draw(const cm_objective_settings *s, const cm_objective_batch *b, cm_objective_buffers *r)
 {
@@ -204,6 +206,7 @@ const cm_objective cmi_objective_sct = {
     .precond_trigflow = "trigflow",
     .distance = CM_DISTANCE_L2,
     .weighting = CM_WEIGHTING_UNIFORM,
+    .second_level = SECOND_LEVEL,
     .options = options,
     .defaults = defaults,
     .check = check_form,
@@ -222,6 +225,7 @@ const cm_objective cmi_objective_scd = {
     .precond_trigflow = "trigflow",
     .distance = CM_DISTANCE_L2,
     .weighting = CM_WEIGHTING_UNIFORM,
+    .second_level = SECOND_LEVEL,
     .options = options,
     .defaults = defaults,
     .check = check_form,
@@ -244,6 +248,7 @@ const cm_objective cmi_objective_dscd = {
     .precond_trigflow = "trigflow",
     .distance = CM_DISTANCE_L2,
     .weighting = CM_WEIGHTING_UNIFORM,
+    .second_level = SECOND_LEVEL,
     .options = discrete_options,
     .defaults = defaults,
     .check = check,

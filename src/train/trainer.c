@@ -55,6 +55,18 @@ static cm_status check_heads(const cm_trainer *t)
             n->conditions);
 }
 
+/* "sampling": where the objective's paper takes the second of two steps. */
+static cm_status set_sampling(cm_trainer *t)
+{
+    const double second = t->objective->second_level * t->precond.sigma_data;
+    (void)json_object_del(t->config, "sampling"); /* that of the model it begins with */
+    if (!(second > t->precond.sigma_min) || second >= t->precond.sigma_max) return CM_OK;
+    json_t *sampling = json_pack("{s:[f,f]}", "sigmas", t->precond.sigma_max, second);
+    if (!sampling || json_object_set_new(t->config, "sampling", sampling) != 0)
+        CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
+    return CM_OK;
+}
+
 static cm_status set_config(cm_trainer *t)
 {
     const cm_precond *p = &t->precond;
@@ -67,7 +79,7 @@ static cm_status set_config(cm_trainer *t)
     if (!t->config || !precond || json_object_set_new(t->config, "precond", precond) != 0)
         CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     (void)json_object_del(t->config, "training");
-    (void)json_object_del(t->config, "sampling"); /* that of the model it begins with */
+    CM_TRY(set_sampling(t));
     json_t *names = t->teacher && !json_object_get(t->config, "classes")
                         ? json_object_get(t->teacher->file.config, "classes")
                         : NULL;
