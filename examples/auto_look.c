@@ -52,12 +52,9 @@ static int32_t is_over(void *user, uint64_t done, uint64_t total)
 }
 
 /* Every picture is read, as far as the time goes. */
-static cm_status check(auto_run *a, cm_dataset *set, cm_dataset_report *report)
+static cm_status check(auto_run *a, cm_dataset *set, double until, cm_dataset_report *report)
 {
-    enum { MOST_SECONDS = 120 };
-    static const double share = 0.03; /* of the budget */
-    const double seconds = share * a->budget < MOST_SECONDS ? share * a->budget : MOST_SECONDS;
-    deadline d = {cli_seconds() + seconds, 0};
+    deadline d = {until, 0};
     cm_dataset_check_options o = CM_DATASET_CHECK_OPTIONS_INIT;
     o.progress = is_over;
     o.progress_user = &d;
@@ -78,22 +75,37 @@ static int may_be_mirrored(const cm_dataset *set, const cm_dataset_info *info)
     return n == 0 || short_names < n;
 }
 
-/* The sides in question, from the largest: those of the list that are no larger than most pictures.  Below the list
- * the least picture says it, but for slivers, which are enlarged. */
-static void find_sides(auto_run *a, const cm_dataset_info *info, const cm_dataset_report *report, int said)
+/* Images of these sets have the size that they have. */
+static int is_raw(const char *kind)
 {
-    enum { SLIVER = 16 };
-    static const int list[] = {64, 48, 32, 28};
-    const int is_raw =
-        strcmp(info->kind, "idx") == 0 || strcmp(info->kind, "npz") == 0 || strncmp(info->kind, "cifar", 5) == 0;
-    const int least = report->least_height < report->least_width ? report->least_height : report->least_width;
-    int side = info->height;
-    plan_facts *f = &a->facts;
-    if (a->data.looked_at_all && report->enlarged * 10 > report->images && least > 0 && least < side) side = least;
-    for (size_t i = 0; i < sizeof list / sizeof *list && !said && !is_raw; i++)
-        if (side >= list[i] && (list[i] > 28 || f->n_sides == 0)) f->sides[f->n_sides++] = list[i];
-    if (f->n_sides == 0)
-        f->sides[f->n_sides++] = said || is_raw ? info->height : side < SLIVER ? SLIVER : side / 4 * 4;
+    return strcmp(kind, "idx") == 0 || strcmp(kind, "npz") == 0 || strncmp(kind, "cifar", 5) == 0;
+}
+
+/* From the largest; those below 28 are for pictures that are smaller still. */
+static const int all_sides[] = {64, 48, 32, 28, 24, 20, 16};
+enum { ALL_SIDES = sizeof all_sides / sizeof *all_sides };
+
+/* The set at the largest of the sides that at most a tenth of the pictures are smaller than, else at the last one. */
+static cm_status fit(auto_run *a, double seconds, cm_dataset **set, cm_dataset_report *report)
+{
+    cm_status status = CM_OK;
+    for (int i = 0; i < ALL_SIDES && status == CM_OK; i++, seconds /= 2) {
+        cm_dataset_free(*set);
+        *set = NULL;
+        status = open_part(a, all_sides[i], CM_PART_ALL, set);
+        if (status == CM_OK) status = check(a, *set, cli_seconds() + seconds, report);
+        if (report->enlarged * 10 <= report->images) break;
+    }
+    return status;
+}
+
+/* The sides in question, from the largest. */
+static void list_sides(plan_facts *f, int largest, int is_settled)
+{
+    f->n_sides = 0;
+    if (is_settled) f->sides[f->n_sides++] = largest;
+    for (int i = 0; i < ALL_SIDES && !is_settled; i++)
+        if (largest >= all_sides[i] && (all_sides[i] > 28 || f->n_sides == 0)) f->sides[f->n_sides++] = all_sides[i];
 }
 
 /* Classes of a handful of pictures teach nothing but those. */
@@ -127,19 +139,30 @@ static void note(auto_run *a, const cm_dataset *set, const cm_dataset_info *info
     }
 }
 
+/* The whole set, looked at, and the sides in question. */
+static cm_status look_through(auto_run *a, int said, cm_dataset **set, cm_dataset_info *info,
+                              cm_dataset_report *report)
+{
+    enum { MOST_SECONDS = 120 };
+    static const double share = 0.03; /* of the budget */
+    const double seconds = share * a->budget < MOST_SECONDS ? share * a->budget : MOST_SECONDS;
+    cm_status status = open_part(a, said, CM_PART_ALL, set);
+    if (status != CM_OK || (status = cm_dataset_info_get(*set, info)) != CM_OK) return status;
+    const int is_settled = said || is_raw(info->kind);
+    status = is_settled ? check(a, *set, cli_seconds() + seconds, report) : fit(a, seconds, set, report);
+    if (status == CM_OK) status = cm_dataset_info_get(*set, info);
+    if (status == CM_OK) list_sides(&a->facts, info->height, is_settled);
+    return status;
+}
+
 cm_status auto_look(auto_run *a, const auto_request *request)
 {
-    cm_dataset *set;
+    cm_dataset *set = NULL;
     cm_dataset_info info = CM_DATASET_INFO_INIT;
     cm_dataset_report report = CM_DATASET_REPORT_INIT;
     auto_data *d = &a->data;
     const int said = request->size ? (int)cli_integer(a->c, "size", request->size, 8, 256) : a->facts.sides[0];
-    cm_status status = open_part(a, said, CM_PART_ALL, &set);
-    if (status != CM_OK) return status;
-    status = cm_dataset_info_get(set, &info);
-    if (status == CM_OK) status = check(a, set, &report);
-    a->facts.n_sides = 0;
-    if (status == CM_OK) find_sides(a, &info, &report, said);
+    cm_status status = look_through(a, said, &set, &info, &report);
     if (status == CM_OK) note(a, set, &info, &report);
     cm_dataset_free(set);
     if (status != CM_OK) return status;

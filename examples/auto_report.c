@@ -35,8 +35,8 @@ static void print_data(const auto_run *a, FILE *out)
               d->channels == 1 ? "gray" : "in colour", d->classes, *d->classes_from ? " from " : "", d->classes_from,
               d->looked_at_all ? "" : "; there was no time to look at each of them");
     if (d->damaged || d->duplicates || d->small)
-        print_row(out, "", "%llu damaged, %llu there twice, %llu smaller than most", (unsigned long long)d->damaged,
-                  (unsigned long long)d->duplicates, (unsigned long long)d->small);
+        print_row(out, "", "%llu damaged, %llu there twice, %llu smaller than the images",
+                  (unsigned long long)d->damaged, (unsigned long long)d->duplicates, (unsigned long long)d->small);
     if (d->pictures < FEW)
         print_row(out, "",
                   "so few pictures are learned by heart: samples will be copies of them and mixtures of copies");
@@ -45,13 +45,44 @@ static void print_data(const auto_run *a, FILE *out)
     else print_row(out, "held out", "none: there are too few");
 }
 
+static void print_network(const auto_run *a, FILE *out)
+{
+    const plan *p = &a->plan;
+    uint64_t parameters = 0;
+    (void)cm_model_count(a->context, p->rung < 0 ? a->data.network : p->network, &parameters);
+    print_row(out, "network", "%s; %llu parameters", p->why_network, (unsigned long long)parameters);
+}
+
+static int is_given(const auto_run *a, const char *key)
+{
+    int found = 0;
+    for (int i = 0; i < a->n_given; i++) found |= strcmp(a->given[i].key, key) == 0;
+    return found;
+}
+
+/* The first stage says what is done with the pictures. */
+static void print_pictures(const auto_run *a, FILE *out)
+{
+    const char *options = a->plan.stages[0].options;
+    if (!is_given(a, "flip"))
+        print_row(out, "mirrored", "%s",
+                  strstr(options, "flip=")
+                      ? "half of them; --set flip=0 mirrors none, as letters want it"
+                      : "none: they may be digits or letters; --set flip=0.5 mirrors half of them");
+    if (strstr(options, "augment=") && !is_given(a, "augment"))
+        print_row(out, "augmented", "of the teacher one in eight: the set is small");
+    if (strstr(options, "dropout=") && !is_given(a, "dropout"))
+        print_row(out, "dropout", "in every stage: the set is very small");
+}
+
 void auto_print_plan(const auto_run *a, FILE *out)
 {
     char time[40], all[40];
     const plan *p = &a->plan;
     print_data(a, out);
     print_row(out, "size", "%d x %d (%s)", p->side, p->side, p->why_side);
-    print_row(out, "network", "%s", p->why_network);
+    print_network(a, out);
+    print_pictures(a, out);
     print_row(out, "precision", "%s (%s)", p->precision == PLAN_BF16 ? "bfloat16" : "float32", p->why_precision);
     print_row(out, "batch", "%d (%s)", p->batch, p->why_batch);
     for (int k = 0; k < p->n_stages; k++) {

@@ -68,7 +68,7 @@ uint64_t cli_seed(const cli *c, const char *name, const char *text);
 size_t cli_list(const cli *c, const char *name, const char *text, double *out, size_t most);
 size_t cli_integers(const cli *c, const char *name, const char *text, int32_t low, int32_t *out, size_t most);
 /* Labels of a model: "3,7" or "cat,dog", numbers and names of its classes mixed; "none"
- * alone is -1.  A whole number is that number even where a class is called so, and a
+ * alone is -1, and "all" alone each class once.  A whole number is that number even where a class is called so, and a
  * name that holds a comma is given by its number. */
 size_t cli_labels(const cli *c, const cm_model *model, const char *text, int32_t *out, size_t most);
 /* "log-every" to "log_every", or back. */

@@ -119,9 +119,21 @@ static int32_t label_number(const cli *c, const cm_model *model, const char *pie
     return (int32_t)v;
 }
 
+/* Each class once. */
+static size_t all_labels(const cli *c, const cm_model *model, int32_t *out, size_t most)
+{
+    cm_model_info info = CM_MODEL_INFO_INIT;
+    const size_t n = cm_model_info_get(model, &info) == CM_OK ? (size_t)info.num_classes : 0;
+    if (n == 0) cli_usage_error(c, "--labels all: the model has no classes");
+    if (n > most) cli_usage_error(c, "--labels all: the model has %zu classes, and a list holds %zu", n, most);
+    for (size_t k = 0; k < n; k++) out[k] = (int32_t)k;
+    return n;
+}
+
 size_t cli_labels(const cli *c, const cm_model *model, const char *text, int32_t *out, size_t most)
 {
     size_t n = 0;
+    if (strcmp(text, "all") == 0) return all_labels(c, model, out, most);
     if (strcmp(text, "none") == 0) {
         out[0] = -1;
         return 1;

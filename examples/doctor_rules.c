@@ -269,7 +269,8 @@ static int steps_that_wait_for_data(const doctor_run *run, char *found, char *ad
         }
     if (run->n_lines < FEW || waited < 0.05 * (waited + worked)) return 0;
     SAY(found, "%.0f %% of the time is spent waiting for pictures", 100 * waited / (waited + worked));
-    SAY(advice, "cm-data pack PICTURES FILE.npz --size N makes one file of decoded pictures, which reads fast");
+    SAY(advice,
+        "cm-data pack PICTURES -o FILE.tar --images --size N makes one file of small pictures, which reads faster");
     return 1;
 }
 

@@ -12,7 +12,7 @@ static const cli_option options[] = {
     {"images", 0, "PATTERN", "write a file for each result instead, as in out/%03d.png; the folder has to be there"},
     {"margin", 0, "PIXELS", "the space around each image of the page (2)"},
     {"force", 0, NULL, "replace files that exist"},
-    {"labels", 'l', "LIST", "class numbers or names of the pictures, used in turn; 'none': no class"},
+    {"labels", 'l', "LIST", "class numbers or names of the pictures, used in turn; 'all': each; 'none': no class"},
     {"json", 0, NULL, "print the report as JSON"},
     {"quiet", 'q', NULL, "print neither progress nor a report, but that of --json"},
     {"fit", 0, "HOW", "what to do with pictures of another size: {fits}"},

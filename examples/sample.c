@@ -33,14 +33,16 @@ enum {
     METHOD
 };
 static const cli_option options[] = {
-    {"count", 'n', "N", "the number of images (16; with --labels rows, 10 of each class)"},
+    {"count", 'n', "N", "the number of images (16; with --labels rows 10 of each class, with all 8 of at most 16)"},
     {"output", 'o', "FILE", "write a page of all images, as .png or .jpg (samples.png)"},
     {"images", 0, "PATTERN", "write a file for each image instead, as in out/%05d.png; the folder has to be there"},
     {"npz", 0, "FILE", "write all images as the array arr_0 of a file instead, and their labels as arr_1"},
     {"columns", 0, "N", "the number of images in a row of the page (as many as there are rows)"},
     {"margin", 0, "PIXELS", "the space around each image of the page (2)"},
     {"force", 0, NULL, "replace files that exist"},
-    {"labels", 'l', "LIST", "class numbers or names, used in turn; 'rows': a class in each row; 'none': no class"},
+    {"labels", 'l', "LIST",
+     "class numbers or names, used in turn; 'all': each, with a column of its own; 'rows': each in a row; 'none': "
+     "no class"},
     {"guidance", 0, "W", "the scale of guidance, of networks that are told of it (1)"},
     {"like", 0, "FILE", "draw the picture of that name again, a PNG of this program; options besides change it"},
     {"no-note", 0, NULL, "do not write into PNGs how they were drawn"},
@@ -415,6 +417,15 @@ static void compare(program *p, const cm_model *model)
     ranks_compare(&p->ranks, &p->c, text);
 }
 
+/* The columns of `--labels all`; 0: it was not given, or there are too many classes. */
+static int class_columns(const program *p)
+{
+    enum { MOST = 16 };
+    return p->values[LABELS] && strcmp(p->values[LABELS], "all") == 0 && p->info.num_classes <= MOST
+               ? p->info.num_classes
+               : 0;
+}
+
 /* What the model decides: labels by name, how many images, in how many columns. */
 static void choose_page(program *p, const cm_model *model)
 {
@@ -423,7 +434,11 @@ static void choose_page(program *p, const cm_model *model)
         p->s.n_cycle = cli_labels(&p->c, model, p->values[LABELS], p->s.cycle, SAMPLING_MOST);
     if (p->rows && !p->info.num_classes) cli_usage_error(&p->c, "--labels rows: the model has no classes");
     if (p->rows && !o->columns) o->columns = 10;
-    if (!p->count) p->count = p->rows ? (size_t)(10 * p->info.num_classes) : 16;
+    if (!o->columns) o->columns = class_columns(p);
+    if (!p->count)
+        p->count = p->rows            ? (size_t)(10 * p->info.num_classes)
+                   : class_columns(p) ? (size_t)(8 * class_columns(p))
+                                      : 16;
     if (!o->columns)
         for (o->columns = 1; (size_t)o->columns * (size_t)o->columns < p->count;) o->columns++;
     o->channels = p->info.channels;

@@ -520,6 +520,14 @@ grep -q '"class_names": \["cat", "dog"\]' $dir/names/config.json || fail "config
 expect 0 "images/s" $bin/cm-sample $names --steps 2 -n 2 --no-note -l cat,dog -o $dir/by_name.png
 expect 0 "images/s" $bin/cm-sample $names --steps 2 -n 2 --no-note -l 0,1 -o $dir/by_number.png
 cmp -s $dir/by_name.png $dir/by_number.png || fail "labels by name give another page than by number"
+expect 0 "images/s" $bin/cm-sample $names --steps 2 -n 20 --columns 10 --no-note -l 0,1,2,3,4,5,6,7,8,9 -o $dir/by_turn.png
+expect 0 "images/s" $bin/cm-sample $names --steps 2 -n 20 --no-note -l all -o $dir/by_all.png
+cmp -s $dir/by_turn.png $dir/by_all.png || fail "--labels all is another page than each label in turn"
+expect 0 "80 images" $bin/cm-sample $names --steps 1 -l all -o $dir/by_all.png --force
+plain_net='{"network": {"type": "songunet", "img_resolution": 32, "img_channels": 1, "model_channels": 8, "channel_mult": [1], "num_blocks": 1,
+ "attn_resolutions": []}, "precond": {"type": "edm"}}'
+expect 0 "saved step 2" $bin/cm-train --data $dir/named --labels none --preset smoke --network "$plain_net" --steps 2 --batch 4 --threads 1 --out $dir/plain
+expect 2 "--labels all: the model has no classes" $bin/cm-sample $dir/plain -l all -o $dir/f.png
 expect 0 "images/s" $bin/cm-sample $names --steps 2 -n 2 -l dog,0 -o $dir/mixed.png
 expect 2 "no class 'dgo' (did you mean 'dog'?); the model knows cat, dog" $bin/cm-sample $names -l cat,dgo -o $dir/f.png
 expect 2 "have no names, give numbers 0..9" $bin/cm-sample $model -l cat -o $dir/f.png
