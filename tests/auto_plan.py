@@ -7,7 +7,9 @@
   budget     a plan that the clock decides ends within its budget and 5 %, killed once on the way
   signals    Ctrl-C ends with 130, SIGTERM with 75, and both can be resumed
 """
-import argparse, glob, hashlib, json, os, random, re, shutil, signal, struct, subprocess, sys, tempfile, time, zlib
+import argparse, glob, hashlib, json, os, random, re, shutil, signal, subprocess, sys, tempfile, time
+
+import plain_png
 
 p = argparse.ArgumentParser()
 p.add_argument("build")
@@ -28,15 +30,10 @@ def fail(text):
 
 def png(path, size, colour):
     """A disk of a colour on black."""
-    rows = b""
     x, y, r = random.uniform(5, size - 5), random.uniform(5, size - 5), random.uniform(2, 5)
-    for i in range(size):
-        rows += b"\0" + b"".join(bytes(colour) if (i - y) ** 2 + (j - x) ** 2 < r * r else b"\0\0\0" for j in range(size))
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    lines = [b"".join(bytes(colour) if (i - y) ** 2 + (j - x) ** 2 < r * r else b"\0\0\0" for j in range(size)) for i in range(size)]
     with open(path, "wb") as f:
-        f.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)) +
-                chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+        f.write(plain_png.encode(lines, 3))
 
 
 data = top + "/pictures"

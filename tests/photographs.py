@@ -10,11 +10,11 @@ import os
 import random
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
-import zlib
+
+import plain_png
 
 p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 p.add_argument("build")
@@ -43,15 +43,10 @@ def run(program, *words, code=0, says=()):
 def png(path, height, width, colours):
     """Waves of one colour or of all."""
     one, two = random.uniform(2, 30), random.uniform(2, 30)
-    rows = b""
-    for y in range(height):
-        rows += b"\0" + bytes(int(127 + 60 * ((x / one) % 2 > 1) - 50 * ((y / two + c) % 2 > 1)) for x in range(width) for c in range(colours))
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    kind = {1: 0, 3: 2, 4: 6}[colours]
+    lines = [bytes(int(127 + 60 * ((x / one) % 2 > 1) - 50 * ((y / two + c) % 2 > 1)) for x in range(width) for c in range(colours))
+             for y in range(height)]
     with open(path, "wb") as f:
-        f.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)) +
-                chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+        f.write(plain_png.encode(lines, colours))
 
 
 def mess(folder):

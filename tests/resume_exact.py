@@ -6,7 +6,9 @@ Of every objective with every optimizer (--short: with one of them) a run of 12 
 changes of the schedules.  With dropout, classes, flips, augmentation where the network takes it, gradients accumulated
 over two micro-batches, two threads, and two averages.  The files of the last checkpoint, the logged losses and the pages
 of samples are the same, byte by byte."""
-import argparse, hashlib, json, os, random, shutil, struct, sys, tempfile, zlib
+import argparse, hashlib, json, os, random, shutil, sys, tempfile
+
+import plain_png
 
 p = argparse.ArgumentParser()
 p.add_argument("build")
@@ -39,11 +41,7 @@ def fail(text):
 
 
 def png(value):
-    rows = b"".join(b"\0" + bytes((value * 12 + x * 9 + y * 5 + c * 40) % 256 for x in range(8) for c in range(3)) for y in range(8))
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) +
-            chunk(b"IEND", b""))
+    return plain_png.encode([bytes((value * 12 + x * 9 + y * 5 + c * 40) % 256 for x in range(8) for c in range(3)) for y in range(8)], 3)
 
 
 def make_pictures(folder):
