@@ -85,8 +85,9 @@ static int is_raw(const char *kind)
 static const int all_sides[] = {64, 48, 32, 28, 24, 20, 16};
 enum { ALL_SIDES = sizeof all_sides / sizeof *all_sides };
 
-/* The set at the largest of the sides that at most a tenth of the pictures are smaller than, else at the last one. */
-static cm_status fit(auto_run *a, double seconds, cm_dataset **set, cm_dataset_report *report)
+/* The set at the largest of the sides that at most a tenth of the pictures are smaller than, else at the last one.
+ * Where there is no time to look at all of them, the first picture says it: `first` is its side. */
+static cm_status fit(auto_run *a, int first, double seconds, cm_dataset **set, cm_dataset_report *report)
 {
     cm_status status = CM_OK;
     for (int i = 0; i < ALL_SIDES && status == CM_OK; i++, seconds /= 2) {
@@ -94,7 +95,8 @@ static cm_status fit(auto_run *a, double seconds, cm_dataset **set, cm_dataset_r
         *set = NULL;
         status = open_part(a, all_sides[i], CM_PART_ALL, set);
         if (status == CM_OK) status = check(a, *set, cli_seconds() + seconds, report);
-        if (report->enlarged * 10 <= report->images) break;
+        if (status != CM_OK) break;
+        if (a->data.looked_at_all ? report->enlarged * 10 <= report->images : all_sides[i] <= first) break;
     }
     return status;
 }
@@ -149,7 +151,8 @@ static cm_status look_through(auto_run *a, int said, cm_dataset **set, cm_datase
     cm_status status = open_part(a, said, CM_PART_ALL, set);
     if (status != CM_OK || (status = cm_dataset_info_get(*set, info)) != CM_OK) return status;
     const int is_settled = said || is_raw(info->kind);
-    status = is_settled ? check(a, *set, cli_seconds() + seconds, report) : fit(a, seconds, set, report);
+    status =
+        is_settled ? check(a, *set, cli_seconds() + seconds, report) : fit(a, info->height, seconds, set, report);
     if (status == CM_OK) status = cm_dataset_info_get(*set, info);
     if (status == CM_OK) list_sides(&a->facts, info->height, is_settled);
     return status;

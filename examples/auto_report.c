@@ -70,9 +70,11 @@ static void print_pictures(const auto_run *a, FILE *out)
                       ? "half of them; --set flip=0 mirrors none, as letters want it"
                       : "none: they may be digits or letters; --set flip=0.5 mirrors half of them");
     if (strstr(options, "augment=") && !is_given(a, "augment"))
-        print_row(out, "augmented", "of the teacher one in eight: the set is small");
+        print_row(out, "augmented", "for the teacher: the set has fewer than %llu pictures",
+                  (unsigned long long)recipe.augment_below);
     if (strstr(options, "dropout=") && !is_given(a, "dropout"))
-        print_row(out, "dropout", "in every stage: the set is very small");
+        print_row(out, "dropout", "in every stage: the set has fewer than %llu pictures",
+                  (unsigned long long)recipe.dropout_below);
 }
 
 void auto_print_plan(const auto_run *a, FILE *out)

@@ -74,6 +74,7 @@ typedef struct cm_tensor_note {
 #define CM_PUBLISHED_ECT "ect"           /* Geng et al. 2024                      */
 #define CM_PUBLISHED_CMT "cmt"           /* Hu et al. 2025, before ECT            */
 #define CM_PUBLISHED_TCM "tcm"           /* Lee et al. 2024                       */
+#define CM_PUBLISHED_SCM "scm"           /* Lu and Song 2024                        */
 #define CM_PUBLISHED_EDM "edm"           /* a diffusion model of EDM's code       */
 #define CM_PUBLISHED_EDM2 "edm2"         /* a diffusion model of EDM2's code      */
 #define CM_PUBLISHED_SID "sid"           /* Zhou et al. 2024: one level           */

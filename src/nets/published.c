@@ -5,8 +5,8 @@
 #include <string.h>
 
 /* Song et al. 2023 and its code: scripts/launch.sh for 64 and 256 pixels, the notebook of the CIFAR-10 code; Geng et
- * al. 2024; Hu et al. 2025 (CMT); Lee et al. 2024 (TCM, whose middle time on CIFAR-10 is its border); Karras et al.
- * 2024 (EDM2); Zhou et al. 2024 (SiD). */
+ * al. 2024; Hu et al. 2025 (CMT); Lee et al. 2024 (TCM, whose middle time on CIFAR-10 is its border); Lu and Song
+ * 2024 (sCM); Karras et al. 2024 (EDM2); Zhou et al. 2024 (SiD). */
 static const cm_published rows[] = {
     {CM_PUBLISHED_CD, "adm", 64, NULL, NULL, 22, 40, {0, 0}, 0},
     {CM_PUBLISHED_CD, "adm", 256, "l2", NULL, 18, 40, {0, 0}, 0},
@@ -21,6 +21,7 @@ static const cm_published rows[] = {
     {CM_PUBLISHED_CMT, NULL, 0, NULL, NULL, 0, 0, {80, 0.77569}, 0},
     {CM_PUBLISHED_TCM, "edm2", 0, NULL, NULL, 0, 0, {80, 1.526}, 0},
     {CM_PUBLISHED_TCM, NULL, 0, NULL, NULL, 0, 0, {80, 1.0}, 0},
+    {CM_PUBLISHED_SCM, NULL, 0, NULL, NULL, 0, 0, {80, 0.98237982862432616}, 0}, /* t = 1.1 */
     {CM_PUBLISHED_EDM2, NULL, 0, NULL, "heun", 0, 0, {0, 0}, 32},
     {CM_PUBLISHED_SID, NULL, 0, NULL, "onestep", 0, 0, {2.5, 0}, 0},
     /* Without a word about the kind: iCT and ECT. */

@@ -152,14 +152,14 @@ typedef struct cm_objective {
     int heads; /* 2: of a network of two outputs with conditions, both of which it asks for; else it has one */
     /* Whether it asks for the roles PLAIN and UNCONDITIONAL, of a network that knows "no label"; NULL: never. */
     int (*guides)(const cm_train_settings *s);
-    cm_objective_axis axis;               /* what x and t are, and the networks' answer */
-    const char *precond;                  /* what it trains a network as: "edm", "cm", "ecm" */
-    const char *precond_trigflow;         /* ... one of TrigFlow's; NULL: that is an error */
-    const char *precond_two_times;        /* ... one of two times, in the same way */
-    int32_t distance, weighting;          /* what the choices "default" are: CM_DISTANCE_*, CM_WEIGHTING_* */
-    double huber_scale, huber_least;      /* huber_c "auto": scale sqrt(C H W), or least */
-    double second_level;                  /* of two steps, in units of sigma_data; 0: as other models of its kind */
-    const char *const *options;           /* those it reads beside the shared ones; NULL at the end */
+    cm_objective_axis axis;          /* what x and t are, and the networks' answer */
+    const char *precond;             /* what it trains a network as: "edm", "cm", "ecm" */
+    const char *precond_trigflow;    /* ... one of TrigFlow's; NULL: that is an error */
+    const char *precond_two_times;   /* ... one of two times, in the same way */
+    int32_t distance, weighting;     /* what the choices "default" are: CM_DISTANCE_*, CM_WEIGHTING_* */
+    double huber_scale, huber_least; /* huber_c "auto": scale sqrt(C H W), or least */
+    const char *published;           /* CM_PUBLISHED_*: whose two levels its models are sampled at; NULL: none's */
+    const char *const *options;      /* those it reads beside the shared ones; NULL at the end */
     const cm_objective_default *defaults; /* where they are others than the table's; {NULL} at the end */
     /* Pairs that an image gives, all with gradient; NULL: one. */
     int32_t (*views)(const cm_train_settings *s);

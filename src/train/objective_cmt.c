@@ -13,6 +13,7 @@
 #include <consistency/metrics.h>
 
 #include "diffusion/method.h"
+#include "io/tensors.h"
 #include "train/objective.h"
 
 /* What the solver asks for, and where its points are kept. */
@@ -117,7 +118,7 @@ const cm_objective cmi_objective_cmt = {
     .precond = "ecm",
     .distance = CM_DISTANCE_PSEUDO_HUBER,
     .weighting = CM_WEIGHTING_UNIFORM,
-    .second_level = 0.77569 / 0.5,
+    .published = CM_PUBLISHED_CMT,
     .options = options,
     .defaults = defaults,
     .check = check,

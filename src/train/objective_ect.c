@@ -8,6 +8,7 @@
  * t decay adj, not by the difference, which cancels in late stages. */
 #include <math.h>
 
+#include "io/tensors.h"
 #include "train/objective.h"
 
 void cmi_ect_pair(const cm_objective_settings *s, double t, double *r, double *gap)
@@ -78,7 +79,7 @@ const cm_objective cmi_objective_ect = {
     .precond = "ecm",
     .distance = CM_DISTANCE_PSEUDO_HUBER,
     .weighting = CM_WEIGHTING_UNIFORM,
-    .second_level = 0.821 / 0.5,
+    .published = CM_PUBLISHED_ECT,
     .options = options,
     .defaults = defaults,
     .check = cmi_check_mapping,

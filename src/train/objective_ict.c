@@ -70,7 +70,6 @@ const cm_objective cmi_objective_ict = {
     .precond = "cm",
     .distance = CM_DISTANCE_PSEUDO_HUBER,
     .weighting = CM_WEIGHTING_UNIFORM,
-    .second_level = 0.821 / 0.5,
     .huber_scale = 0.00054,
     .options = options,
     .defaults = defaults,

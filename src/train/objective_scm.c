@@ -16,6 +16,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "io/tensors.h"
 #include "train/objective.h"
 #include "train/option_rows.h"
 
@@ -34,8 +35,6 @@ static const cm_choice norms[] = {
     {NULL, NULL},
 };
 CM_CHOICE_LIST(cmi_tangent_norm_choices, "tangent_norms", norms);
-
-#define SECOND_LEVEL 1.9647596572486523 /* tan 1.1: the paper's second step is at t = 1.1 */
 
 /* t; the networks' input in x_t, and v / sigma_data of training in d. */
 static void draw(const cm_objective_settings *s, const cm_objective_batch *b, cm_objective_buffers *r)
@@ -206,7 +205,7 @@ const cm_objective cmi_objective_sct = {
     .precond_trigflow = "trigflow",
     .distance = CM_DISTANCE_L2,
     .weighting = CM_WEIGHTING_UNIFORM,
-    .second_level = SECOND_LEVEL,
+    .published = CM_PUBLISHED_SCM,
     .options = options,
     .defaults = defaults,
     .check = check_form,
@@ -225,7 +224,7 @@ const cm_objective cmi_objective_scd = {
     .precond_trigflow = "trigflow",
     .distance = CM_DISTANCE_L2,
     .weighting = CM_WEIGHTING_UNIFORM,
-    .second_level = SECOND_LEVEL,
+    .published = CM_PUBLISHED_SCM,
     .options = options,
     .defaults = defaults,
     .check = check_form,
@@ -248,7 +247,7 @@ const cm_objective cmi_objective_dscd = {
     .precond_trigflow = "trigflow",
     .distance = CM_DISTANCE_L2,
     .weighting = CM_WEIGHTING_UNIFORM,
-    .second_level = SECOND_LEVEL,
+    .published = CM_PUBLISHED_SCM,
     .options = discrete_options,
     .defaults = defaults,
     .check = check,

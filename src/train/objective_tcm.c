@@ -15,6 +15,7 @@
 
 #include "base/rng.h"
 #include "train/learner.h"
+#include "io/tensors.h"
 #include "train/objective.h"
 #include "train/truncated.h"
 
@@ -204,7 +205,7 @@ const cm_objective cmi_objective_tcm = {
     .distance = CM_DISTANCE_PSEUDO_HUBER,
     .weighting = CM_WEIGHTING_UNIFORM,
     .huber_least = 1e-8,
-    .second_level = 2,
+    .published = CM_PUBLISHED_TCM,
     .options = first_options,
     .defaults = first_defaults,
     .check = cmi_check_mapping,
@@ -229,7 +230,7 @@ const cm_objective cmi_objective_tcm2 = {
     .distance = CM_DISTANCE_PSEUDO_HUBER,
     .weighting = CM_WEIGHTING_UNIFORM,
     .huber_least = 1e-8,
-    .second_level = 2,
+    .published = CM_PUBLISHED_TCM,
     .options = second_options,
     .defaults = second_defaults,
     .check = check_shares,

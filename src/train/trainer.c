@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "diffusion/schedule.h"
 #include "io/directory.h"
+#include "nets/published.h"
 #include "train/option_rows.h"
 #include "train/split.h"
 #include "train/together.h"
@@ -55,13 +56,16 @@ static cm_status check_heads(const cm_trainer *t)
             n->conditions);
 }
 
-/* "sampling": where the objective's paper takes the second of two steps. */
+/* "sampling": the second level is that of the objective's published models, where sigma_data is 0.5. */
 static cm_status set_sampling(cm_trainer *t)
 {
-    const double second = t->objective->second_level * t->precond.sigma_data;
+    const cm_precond *p = &t->precond;
+    const char *kind = t->objective->published;
+    const cm_published *row = kind ? cmi_published_find(kind, t->model->net.family->name, 0, NULL) : NULL;
+    const double second = row ? row->levels[1] * p->sigma_data / 0.5 : 0;
     (void)json_object_del(t->config, "sampling"); /* that of the model it begins with */
-    if (!(second > t->precond.sigma_min) || second >= t->precond.sigma_max) return CM_OK;
-    json_t *sampling = json_pack("{s:[f,f]}", "sigmas", t->precond.sigma_max, second);
+    if (!(second > p->sigma_min) || second >= p->sigma_max) return CM_OK;
+    json_t *sampling = json_pack("{s:[f,f]}", "sigmas", p->sigma_max, second);
     if (!sampling || json_object_set_new(t->config, "sampling", sampling) != 0)
         CM_FAIL(CM_ERR_MEMORY, "out of memory: configuration");
     return CM_OK;
