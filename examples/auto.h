@@ -99,6 +99,8 @@ cm_status auto_stage(auto_run *a);
 cm_status auto_stage_check(const auto_run *a);
 /* Whether an option of training is read by an objective; options of a run are read by all. */
 int auto_is_read(const char *key, const char *objective);
+/* Whether a key was given for all stages or for this one. */
+int auto_is_given(const auto_run *a, const plan_stage *s, const char *key);
 
 /* auto_watch.c */
 typedef struct auto_losses {

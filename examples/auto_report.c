@@ -53,26 +53,20 @@ static void print_network(const auto_run *a, FILE *out)
     print_row(out, "network", "%s; %llu parameters", p->why_network, (unsigned long long)parameters);
 }
 
-static int is_given(const auto_run *a, const char *key)
-{
-    int found = 0;
-    for (int i = 0; i < a->n_given; i++) found |= strcmp(a->given[i].key, key) == 0;
-    return found;
-}
-
 /* The first stage says what is done with the pictures. */
 static void print_pictures(const auto_run *a, FILE *out)
 {
-    const char *options = a->plan.stages[0].options;
-    if (!is_given(a, "flip"))
+    const plan_stage *first = &a->plan.stages[0];
+    const char *options = first->options;
+    if (!auto_is_given(a, first, "flip"))
         print_row(out, "mirrored", "%s",
                   strstr(options, "flip=")
                       ? "half of them; --set flip=0 mirrors none, as letters want it"
                       : "none: they may be digits or letters; --set flip=0.5 mirrors half of them");
-    if (strstr(options, "augment=") && !is_given(a, "augment"))
+    if (strstr(options, "augment=") && !auto_is_given(a, first, "augment"))
         print_row(out, "augmented", "for the teacher: the set has fewer than %llu pictures",
                   (unsigned long long)recipe.augment_below);
-    if (strstr(options, "dropout=") && !is_given(a, "dropout"))
+    if (strstr(options, "dropout=") && !auto_is_given(a, first, "dropout"))
         print_row(out, "dropout", "in every stage: the set has fewer than %llu pictures",
                   (unsigned long long)recipe.dropout_below);
 }

@@ -90,7 +90,7 @@ static cm_status set_models(const auto_run *a, const plan_stage *s, cm_run_optio
     return cm_run_options_set(o, strcmp(s->kind->objective, "cmt") == 0 ? "teacher" : "init", path);
 }
 
-static int is_given(const auto_run *a, const plan_stage *s, const char *key)
+int auto_is_given(const auto_run *a, const plan_stage *s, const char *key)
 {
     for (int i = 0; i < a->n_given; i++)
         if (strcmp(a->given[i].key, key) == 0 && (a->given[i].stage < 0 || a->given[i].stage == s->number)) return 1;
@@ -106,7 +106,7 @@ static cm_status set_pace(const auto_run *a, const plan_stage *s, cm_run_options
     (void)snprintf(text, sizeof text, "%.0f", part < least ? least : part > most ? most : part);
     cm_status status = cm_run_options_set(o, "checkpoint_seconds", text);
     if (status == CM_OK) status = cm_run_options_set(o, "keep", "2");
-    if (status == CM_OK && !is_given(a, s, "sample_every")) status = cm_run_options_set(o, "sample_share", "2");
+    if (status == CM_OK && !auto_is_given(a, s, "sample_every")) status = cm_run_options_set(o, "sample_share", "2");
     return status;
 }
 

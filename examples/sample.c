@@ -430,15 +430,13 @@ static int class_columns(const program *p)
 static void choose_page(program *p, const cm_model *model)
 {
     output *o = &p->out;
+    const int by_class = class_columns(p);
     if (p->values[LABELS] && !p->rows)
         p->s.n_cycle = cli_labels(&p->c, model, p->values[LABELS], p->s.cycle, SAMPLING_MOST);
     if (p->rows && !p->info.num_classes) cli_usage_error(&p->c, "--labels rows: the model has no classes");
     if (p->rows && !o->columns) o->columns = 10;
-    if (!o->columns) o->columns = class_columns(p);
-    if (!p->count)
-        p->count = p->rows            ? (size_t)(10 * p->info.num_classes)
-                   : class_columns(p) ? (size_t)(8 * class_columns(p))
-                                      : 16;
+    if (!o->columns) o->columns = by_class;
+    if (!p->count) p->count = p->rows ? (size_t)(10 * p->info.num_classes) : by_class ? (size_t)(8 * by_class) : 16;
     if (!o->columns)
         for (o->columns = 1; (size_t)o->columns * (size_t)o->columns < p->count;) o->columns++;
     o->channels = p->info.channels;
