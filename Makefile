@@ -231,7 +231,7 @@ JSON_LIBS := $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null || echo -ljansson)
 PROGRAM_FLAGS = -std=c11 $(WARN) $(FORTIFY) $(NO_FOLDER) -Iinclude -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
                 $(shell $(PKG_CONFIG) --cflags jansson 2>/dev/null) $(CPPFLAGS) $(CFLAGS)
 SHARED_O := $(patsubst %,$(BUILD)/obj/examples/%.o,cli cli_completion cli_values cli_progress cli_json cli_files listing output note sampling times given editing evaluating feature_files scoring ledger trials search_times search_curve plot pairs likelihood describing describing_json data_page ranks rounds)
-PLAN_O := $(patsubst %,$(BUILD)/obj/examples/%.o,recipe plan auto auto_file auto_look auto_stage auto_watch auto_report doctor doctor_rules)
+PLAN_O := $(patsubst %,$(BUILD)/obj/examples/%.o,recipe plan auto auto_file auto_look auto_stage auto_average auto_watch auto_report doctor doctor_rules)
 $(BUILD)/obj/examples/%.o: examples/%.c
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_FLAGS) -MMD -MP -c -o $@ $<

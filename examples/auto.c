@@ -19,7 +19,7 @@ double auto_spent(const auto_run *a)
     return a->before + cli_seconds() - a->began;
 }
 
-static void fail(const auto_run *a, const char *path, const char *reason)
+void auto_fail(const auto_run *a, const char *path, const char *reason)
 {
     fprintf(stderr, "%s: '", a->c->program);
     cli_print_text(stderr, path, 0);
@@ -195,10 +195,10 @@ static int is_left(const char *name)
 static void check_directory(const auto_run *a)
 {
     DIR *folder = opendir(a->out);
-    if (!folder && errno != ENOENT) fail(a, a->out, strerror(errno));
+    if (!folder && errno != ENOENT) auto_fail(a, a->out, strerror(errno));
     for (struct dirent *e; folder && (e = readdir(folder)) != NULL;)
         if (!is_left(e->d_name) && strcmp(e->d_name, "lost+found") != 0)
-            fail(a, a->out, "it is not empty: give a new directory, or --resume to continue the run in it");
+            auto_fail(a, a->out, "it is not empty: give a new directory, or --resume to continue the run in it");
     if (folder) (void)closedir(folder);
 }
 
@@ -215,14 +215,14 @@ static void check_place(const auto_run *a)
     char *whole = realpath(slash ? parent : ".", NULL);
     const int inside = whole && strncmp(whole, a->data.path, n) == 0 && (whole[n] == '/' || !whole[n]);
     free(whole);
-    if (inside) fail(a, a->out, "it stands inside the folder of its pictures: give another --out");
+    if (inside) auto_fail(a, a->out, "it stands inside the folder of its pictures: give another --out");
 }
 
 static void make(const auto_run *a, const char *name)
 {
     char path[AUTO_PATH];
     auto_path(a, name, path);
-    if (mkdir(path, 0777) != 0 && errno != EEXIST) fail(a, path, strerror(errno));
+    if (mkdir(path, 0777) != 0 && errno != EEXIST) auto_fail(a, path, strerror(errno));
 }
 
 /* Held until the process ends. */
@@ -231,8 +231,8 @@ static void take_lock(auto_run *a)
     char path[AUTO_PATH];
     auto_path(a, ".lock", path);
     a->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (a->lock < 0) fail(a, path, strerror(errno));
-    if (flock(a->lock, LOCK_EX | LOCK_NB) != 0) fail(a, a->out, "another process is at work in this directory");
+    if (a->lock < 0) auto_fail(a, path, strerror(errno));
+    if (flock(a->lock, LOCK_EX | LOCK_NB) != 0) auto_fail(a, a->out, "another process is at work in this directory");
 }
 
 static void tidy(const auto_run *a)
@@ -274,7 +274,7 @@ static cm_status begin_new(auto_run *a, const auto_request *r)
     if (!r->only_plan) check_directory(a);
     const cm_status status = make_plan(a, r);
     if (status != CM_OK || r->only_plan) return status;
-    if (mkdir(a->out, 0777) != 0 && errno != EEXIST) fail(a, a->out, strerror(errno));
+    if (mkdir(a->out, 0777) != 0 && errno != EEXIST) auto_fail(a, a->out, strerror(errno));
     take_lock(a);
     check_directory(a);
     auto_write_plan(a); /* first of all: killed before it, the directory is as if it were new */
@@ -326,30 +326,17 @@ static void set_out(auto_run *a, int stage, int is_resumed)
     s->steps = steps > 2 ? steps : 2;
 }
 
-static void copy_model(const auto_run *a, int stage)
-{
-    char from[AUTO_PATH], to[AUTO_PATH];
-    auto_stage_path(a, stage, "model.safetensors", from);
-    auto_path(a, "model.safetensors", to);
-    FILE *file = fopen(from, "rb");
-    struct stat st;
-    if (!file || fstat(fileno(file), &st) != 0) fail(a, from, strerror(errno));
-    char *bytes = malloc((size_t)st.st_size);
-    if (!bytes || fread(bytes, 1, (size_t)st.st_size, file) != (size_t)st.st_size) fail(a, from, "cannot be read");
-    (void)fclose(file);
-    cli_write_file(a->c, to, bytes, (size_t)st.st_size, 1);
-    free(bytes);
-}
-
 /* The page, the model of the plan so far, the lines of the log and the report: all of it can be done again. */
 static cm_status end_stage(auto_run *a, int stage)
 {
-    char path[AUTO_PATH], name[40];
+    char path[AUTO_PATH], whole[AUTO_PATH], name[40];
     cm_model *model;
     const plan_stage *s = &a->plan.stages[stage];
     const int is_teacher = strcmp(s->kind->objective, "edm") == 0;
+    cm_status status = auto_choose_average(a, stage);
+    if (status != CM_OK) return status;
     auto_stage_path(a, stage, "model.safetensors", path);
-    cm_status status = cm_model_load(a->context, path, NULL, &model);
+    status = cm_model_load(a->context, path, NULL, &model);
     if (status != CM_OK) return status;
     (void)snprintf(name, sizeof name, "%d-%s.png", stage + 1, s->kind->name);
     status = auto_page(a, model, is_teacher ? 10 : 1, name);
@@ -357,7 +344,8 @@ static cm_status end_stage(auto_run *a, int stage)
     if (status == CM_OK && !is_teacher && stage == a->plan.n_stages - 1) status = auto_page(a, model, 2, name);
     cm_model_free(model);
     if (status != CM_OK) return status;
-    copy_model(a, stage);
+    auto_path(a, "model.safetensors", whole);
+    auto_copy(a, path, whole);
     auto_log(a, "\"event\": \"ended\", \"stage\": \"%s\", \"steps\": %lld", s->kind->name, (long long)s->steps);
     auto_report(a);
     return CM_OK;

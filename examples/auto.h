@@ -79,6 +79,9 @@ void auto_path(const auto_run *a, const char *name, char path[AUTO_PATH]);
 void auto_stage_path(const auto_run *a, int stage, const char *name, char path[AUTO_PATH]);
 int auto_exists(const char *path);
 
+/* Ends the program: "PROGRAM: 'PATH': REASON". */
+void auto_fail(const auto_run *a, const char *path, const char *reason);
+
 /* auto_look.c: what the pictures are, and what steps take. */
 cm_status auto_look(auto_run *a, const auto_request *request);
 cm_status auto_open(auto_run *a, int side); /* a->set and a->held anew */
@@ -92,6 +95,7 @@ void auto_write_clock(const auto_run *a);
 void auto_read_clock(auto_run *a);
 void auto_log(const auto_run *a, const char *format, ...); /* a line of JSON without its braces */
 void auto_mend_log(const auto_run *a);
+void auto_copy(const auto_run *a, const char *from, const char *to); /* whole or not at all */
 
 /* auto_stage.c: the stage at hand to its end. */
 cm_status auto_stage(auto_run *a);
@@ -111,6 +115,9 @@ cm_status auto_read_looks(auto_run *a);
 void auto_free_looks(auto_run *a);
 /* The loss of denoising, weighted as edm weighs it, of so many pictures of each side, always the same noise. */
 cm_status auto_losses_of(auto_run *a, cm_model *model, auto_losses *losses);
+/* n images of noises that are always the same: of a consistency model in one step or more, of a diffusion model by so
+ * many of Heun. */
+cm_status auto_draw(const auto_run *a, cm_model *model, int steps, size_t n, const int32_t *labels, float *images);
 /* A page of samples of a stage's model; steps 2: two of a consistency model. */
 cm_status auto_page(auto_run *a, cm_model *model, int steps, const char *name);
 typedef struct auto_nearest {
@@ -119,6 +126,10 @@ typedef struct auto_nearest {
 } auto_nearest;
 /* Samples beside the training and the held-out pictures that are nearest to them: RUN/samples/nearest.png. */
 cm_status auto_find_nearest(auto_run *a, cm_model *model, auto_nearest *nearest);
+
+/* auto_average.c: the best of the averages of a stage that has ended becomes its model, and a line of the log says
+ * which one. */
+cm_status auto_choose_average(auto_run *a, int stage);
 
 /* auto_report.c: RUN/report.html. */
 void auto_print_plan(const auto_run *a, FILE *out);

@@ -1,4 +1,5 @@
 /* auto_file.c - the files that a plan keeps of itself. */
+#include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdarg.h>
@@ -32,6 +33,19 @@ int auto_is_plan(const char *out)
     char path[AUTO_PATH];
     (void)snprintf(path, sizeof path, "%.3600s/plan.json", out);
     return auto_exists(path);
+}
+
+void auto_copy(const auto_run *a, const char *from, const char *to)
+{
+    struct stat st;
+    FILE *file = fopen(from, "rb");
+    if (!file || fstat(fileno(file), &st) != 0) auto_fail(a, from, strerror(errno));
+    char *bytes = malloc((size_t)st.st_size);
+    if (!bytes || fread(bytes, 1, (size_t)st.st_size, file) != (size_t)st.st_size)
+        auto_fail(a, from, "cannot be read");
+    (void)fclose(file);
+    cli_write_file(a->c, to, bytes, (size_t)st.st_size, 1);
+    free(bytes);
 }
 
 static void write_json(const auto_run *a, const char *name, json_t *json)

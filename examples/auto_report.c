@@ -139,6 +139,7 @@ typedef struct {
     int n[PLAN_STAGES];
     double ended[PLAN_STAGES]; /* seconds of the plan */
     long long steps[PLAN_STAGES];
+    char average[PLAN_STAGES][64]; /* the file of the one that was taken; "": there was no choice */
     int samples, repeats, is_finished;
     double looked_through, finished;
 } story;
@@ -166,6 +167,10 @@ static void add_row(const auto_run *a, story *s, json_t *row)
     for (int k = 0; k < a->plan.n_stages && event && stage; k++) {
         if (strcmp(a->plan.stages[k].kind->name, stage) != 0) continue;
         if (strcmp(event, "look") == 0) add_look(s, k, row);
+        if (strcmp(event, "averages") == 0) {
+            const char *best = json_string_value(json_object_get(row, "best"));
+            (void)snprintf(s->average[k], sizeof s->average[k], "%s", best ? best : "");
+        }
         if (strcmp(event, "ended") == 0)
             s->ended[k] = number(row, "spent_s"), s->steps[k] = (long long)number(row, "steps");
     }
@@ -269,13 +274,15 @@ static void stages(const auto_run *a, FILE *out, const story *s)
 {
     char planned[40], took[40];
     double before = 0;
-    fprintf(out,
-            "<table><tr><th>stage</th><th>objective</th><th>steps</th><th>planned</th><th>ended after</th></tr>");
+    fprintf(out, "<table><tr><th>stage</th><th>objective</th><th>steps</th><th>planned</th><th>ended "
+                 "after</th><th>average</th></tr>");
     for (int k = 0; k < a->plan.n_stages; k++) {
         const plan_stage *p = &a->plan.stages[k];
-        fprintf(out, "<tr><td>%s</td><td>%s</td><td>%lld</td><td>%s</td><td>%s</td></tr>", p->kind->name,
+        fprintf(out, "<tr><td>%s</td><td>%s</td><td>%lld</td><td>%s</td><td>%s</td><td>", p->kind->name,
                 p->kind->objective, s->ended[k] > 0 ? s->steps[k] : (long long)p->steps,
                 clock_text(before += p->seconds, planned), s->ended[k] > 0 ? clock_text(s->ended[k], took) : "-");
+        escaped(out, s->average[k]);
+        fprintf(out, "</td></tr>\n");
     }
     fprintf(out, "</table>\n");
 }

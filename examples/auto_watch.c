@@ -108,7 +108,7 @@ static int32_t stop(void *user, uint64_t done, uint64_t total)
     return cli_interrupted();
 }
 
-static cm_status draw(const auto_run *a, cm_model *model, int steps, size_t n, const int32_t *labels, float *images)
+cm_status auto_draw(const auto_run *a, cm_model *model, int steps, size_t n, const int32_t *labels, float *images)
 {
     cm_sampler *sampler;
     cm_model_info m = CM_MODEL_INFO_INIT;
@@ -197,7 +197,7 @@ cm_status auto_page(auto_run *a, cm_model *model, int steps, const char *name)
         names[k] = cm_model_class_name(model, k) ? cm_model_class_name(model, k) : numbers[k];
     }
     float *images = calloc(n * values, sizeof *images);
-    status = images ? draw(a, model, steps, n, labels, images) : CM_ERR_MEMORY;
+    status = images ? auto_draw(a, model, steps, n, labels, images) : CM_ERR_MEMORY;
     const cm_images grid = cm_images_f32(n, m.channels, m.height, m.width, images);
     if (status == CM_OK) status = write_grid(a, &grid, columns, m.num_classes ? names : NULL, name);
     free(images);
@@ -309,7 +309,7 @@ cm_status auto_find_nearest(auto_run *a, cm_model *model, auto_nearest *out)
     s.chunk = calloc(CHUNK * s.values, sizeof *s.chunk);
     s.pictures = calloc(SAMPLES * s.values, sizeof *s.pictures);
     status = samples && s.chunk && s.pictures ? CM_OK : CM_ERR_MEMORY;
-    if (status == CM_OK) status = draw(a, model, m.is_consistency ? 2 : 10, SAMPLES, labels, samples);
+    if (status == CM_OK) status = auto_draw(a, model, m.is_consistency ? 2 : 10, SAMPLES, labels, samples);
     if (status == CM_OK) status = find(a, &m, &s, out);
     free(samples);
     free(s.chunk);

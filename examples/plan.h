@@ -8,7 +8,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PLAN_STAGES = 3, PLAN_MEASURES = 64, PLAN_OPTIONS = 1024, PLAN_NETWORK = 1024, PLAN_WHY = 200 };
+enum {
+    PLAN_STAGES = 3,
+    PLAN_AVERAGES = 3,
+    PLAN_MEASURES = 64,
+    PLAN_OPTIONS = 1024,
+    PLAN_NETWORK = 1024,
+    PLAN_WHY = 200
+};
 enum { PLAN_F32 = 0, PLAN_BF16 = 1, PLAN_PRECISIONS = 2 };
 enum { PLAN_GIVEN = -1 }; /* the rung of a network that was given */
 
@@ -42,16 +49,16 @@ typedef struct plan_recipe {
     int batches[4];     /* from the smallest to the largest: the largest that leaves ... */
     double least_steps; /* ... so many steps to the teacher is taken */
     double held_out;    /* the share of the pictures that is kept back, ... */
-    uint64_t held_out_most; /* ... at most so many, ... */
-    uint64_t held_out_from; /* ... and none of sets smaller than this */
-    uint64_t augment_below; /* sets that are smaller than this are augmented, ... */
-    const char *augment;    /* ... the teacher with these options, */
-    int augment_dim;        /* for which its network has this argument */
-    uint64_t dropout_below; /* and sets smaller than this ... */
-    const char *dropout;    /* ... in every stage with these */
-    const char *mirrored;   /* options of all stages where pictures may be mirrored */
-    double huber;           /* c of pseudo-Huber is this times the root of the values of an image */
-    double average;         /* half-life of the average: this share of the images of the stage */
+    uint64_t held_out_most;         /* ... at most so many, ... */
+    uint64_t held_out_from;         /* ... and none of sets smaller than this */
+    uint64_t augment_below;         /* sets that are smaller than this are augmented, ... */
+    const char *augment;            /* ... the teacher with these options, */
+    int augment_dim;                /* for which its network has this argument */
+    uint64_t dropout_below;         /* and sets smaller than this ... */
+    const char *dropout;            /* ... in every stage with these */
+    const char *mirrored;           /* options of all stages where pictures may be mirrored */
+    double huber;                   /* c of pseudo-Huber is this times the root of the values of an image */
+    double averages[PLAN_AVERAGES]; /* half-lives: these shares of the images of a stage; the best one is taken */
 } plan_recipe;
 extern const plan_recipe recipe;
 

@@ -50,5 +50,5 @@ const plan_recipe recipe = {
     .dropout = "dropout=0.1",
     .mirrored = "flip=0.5",
     .huber = 0.0054,
-    .average = 0.04,
+    .averages = {0.04, 0.01, 0.1},
 };

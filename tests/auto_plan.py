@@ -106,6 +106,22 @@ if report.count("data:image/png") != 5 or "The plan is finished" not in report o
 looks = [e for e in events(top + "/whole") if e["event"] == "look"]
 if len(looks) < 15 or not all(0 < e["held_out"] < 100 and 0 < e["training"] < 100 for e in looks):
     fail("looks at what is held out: %s" % looks)
+choices = [e for e in events(top + "/whole") if e["event"] == "averages"]
+if [e["by"] for e in choices] != ["held-out loss", "distance to the teacher", "distance to the teacher"]:
+    fail("choices among averages: %s" % choices)
+for e, stage in zip(choices, ("1-teacher", "2-mid", "3-tune")):
+    folder = top + "/whole/stages/" + stage
+    newest = "%s/checkpoints/%s/%s" % (folder, open(folder + "/checkpoints/LATEST").read().strip(), e["best"])
+    if len(e["scores"]) != 3 or e["scores"][e["best"]] > min(e["scores"].values()) or e["best"] not in report:
+        fail("the choice of %s" % e)
+    if open(newest, "rb").read() != open(folder + "/model.safetensors", "rb").read():
+        fail("%s is not the average that was chosen" % folder)
+# The first one is made of the weights of the beginning, which know nothing; it is not taken.
+run(*auto, *small, "--budget", "60s", "--sample-every", "0", "--set", "teacher.steps=14", "--set", "tune.steps=2",
+    "--set", "teacher.ema=halflife:1000000000,halflife:16", "--out", top + "/poor", word="the model is")
+choices = [e for e in events(top + "/poor") if e["event"] == "averages"]
+if choices[0]["best"] != "ema-halflife-16.safetensors" or len(choices[0]["scores"]) != 2:
+    fail("a poor average was taken: %s" % choices)
 r = subprocess.run([sample, top + "/whole", "--labels", "blue", "-n", "2", "-o", top + "/blue.png"], env=env, capture_output=True, text=True)
 if r.returncode or "model.safetensors is used" not in r.stderr + r.stdout:
     fail("cm-sample of a plan: %s%s" % (r.stdout, r.stderr))
