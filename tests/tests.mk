@@ -157,6 +157,7 @@ check-scripts: all $(if $(PLUGIN),$(BUILD)/tests/mpi_steps) $(BUILD)/tests/make_
 	@bash tests/data_program.sh $(BUILD)
 	@$(PYTHON) tests/auto_plan.py $(BUILD)
 	@$(PYTHON) tests/photographs.py $(BUILD)
+	@$(PYTHON) tests/data_sets.py $(BUILD)
 	@$(INFO_FILES) tests/data/golden/checkpoints
 	@$(PYTHON) tests/catalogue.py $(BUILD)
 	@bash tests/install.sh "$(MAKE)" $(BUILD)
