@@ -8,7 +8,7 @@ both sides, pseudo-Huber of the whole image over t - r; eight stages, RAdam, cli
 digits-ect-30min.  The time is that of the process at work: one that is stopped (SIGSTOP) does not count, and schedules follow it.
 OUT is the average of the weights, with the teacher's configuration as a consistency model.
 """
-import argparse, gzip, json, os, struct, time
+import argparse, gzip, json, os, struct, threading, time
 
 import torch_net as peer  # sets the allocator's environment first
 import numpy as np
@@ -32,18 +32,20 @@ def images_of(folder):
 
 
 class Clock:
-    """Seconds of the process at work.  A gap between two looks that is much longer than all before is one in which it was stopped."""
+    """Seconds of the process at work, counted by a thread that wakes twenty times a second.  A gap of more than two seconds is one in
+    which the process was stopped (or held its lock in a compilation, which is then a gift to it)."""
 
     def __init__(self):
-        self.last, self.spent, self.usual = time.perf_counter(), 0.0, 1e9
+        self.spent = 0.0
+        threading.Thread(target=self.count, daemon=True).start()
 
-    def look(self):
-        now = time.perf_counter()
-        gap, self.last = now - self.last, now
-        counted = gap if gap < 4 * self.usual else self.usual
-        self.usual = counted if self.usual > 1e8 else 0.9 * self.usual + 0.1 * counted
-        self.spent += counted
-        return self.spent
+    def count(self):
+        last = time.perf_counter()
+        while True:
+            time.sleep(0.05)
+            now = time.perf_counter()
+            self.spent += now - last if now - last < 2 else 0
+            last = now
 
 
 def write(path, like, weights):
@@ -114,7 +116,7 @@ def main():
             for n, w in weights.items():
                 average[n].lerp_(w, 1 - rate)
         step += 1
-        done = clock.look() / o.seconds
+        done = clock.spent / o.seconds
         if step % 50 == 0:
             print(json.dumps({"step": step, "seconds": round(clock.spent, 1), "loss": float(loss.detach())}), flush=True)
     write(o.out, o.teacher, average)
