@@ -964,6 +964,16 @@ class Training(unittest.TestCase):
         self.assertEqual(page.count("<img "), 1)
         for word in ("At step 9 the loss or the gradient was not finite", "config.json is damaged", "<h1>r\ufffd[1]&lt;b&gt;"):
             self.assertIn(word, page)
+        self.assertIn("The run has been at work for 0 hours. Sample from it with <code>cm-sample ", page)
+        self.assertIn("the newest checkpoint is taken", page)
+        from consistency import report
+        clock = [{"step": k, "wall": 7.0 + 36 * k + (5e5 if k > 50 else 0)} for k in range(101)]
+        self.assertAlmostEqual(report.hours(clock), 0.99)  # it stood still for 5e5 seconds after the 50th step
+        self.assertEqual(report.hours([{"step": 1, "wall": math.nan}, {"step": 2}]), 0)
+        for name in ("best", "model"):
+            open(run + "/%s.safetensors" % name, "w").close()
+            self.assertEqual(report.model_of(run), "the model is %s.safetensors" % name)
+            os.remove(run + "/%s.safetensors" % name)
         self.assertIn(">0.001<", page.split("learning rate")[1].split("</svg>")[0])
         made = command("tensorboard", run)
         self.assertEqual(made.returncode, 0, made.stderr)

@@ -189,6 +189,28 @@ def facts(rows: Sequence[Row], loss: Sequence[float]) -> str:
     return text if broken is None else text + ". At step %d the loss or the gradient was not finite." % broken
 
 
+def hours(rows: Sequence[Row]) -> float:
+    """How long the run has been at work.  Where it stood still there is a gap between two lines that is ten times as long
+    as the usual one and more than a minute; it does not count, nor do the steps before the first line."""
+    clocks = [v for v in (number(row, "wall") for row in rows) if math.isfinite(v)]
+    gaps = [max(0.0, b - a) for a, b in zip(clocks, clocks[1:])]
+    most = max(60.0, 10 * statistics.median(gaps)) if gaps else 0.0
+    return math.fsum(gap for gap in gaps if gap <= most) / 3600
+
+
+def model_of(run: str) -> str:
+    """Which file to sample from, as cm-sample RUN finds it."""
+    for name in ("model.safetensors", "best.safetensors"):
+        if os.path.isfile(os.path.join(run, name)):
+            return "the model is %s" % name
+    return "there is no model.safetensors yet, and the newest checkpoint is taken"
+
+
+def introduction(run: str, rows: Sequence[Row]) -> str:
+    return "The run has been at work for %.2g hours. Sample from it with <code>cm-sample %s</code>: %s." % (
+        hours(rows), html.escape(printable(run)), model_of(run))
+
+
 def is_evaluation(row: Row) -> bool:
     return "metric_s" in row
 
@@ -232,9 +254,9 @@ body{font:15px sans-serif;margin:2em auto;max-width:900px;color:#222}h2{font-siz
 svg text{font-size:11px;fill:#555}.grid{stroke:#ddd}polyline{fill:none;stroke-width:1.5}.main{stroke:#1f4e9c}.pale{stroke:#b9cbe8}
 figure{display:inline-block;margin:0 1em 1em 0}figcaption{font-size:12px;color:#555}img{image-rendering:pixelated;max-width:100%%}
 pre{background:#f5f5f5;padding:1em;overflow:auto;font-size:12px}</style>
-<h1>%s</h1><p>%s</p>%s<h2>samples, same seeds, newest first</h2>%s<h2>configuration</h2><pre>%s</pre></html>
+<h1>%s</h1><p>%s</p><p>%s</p>%s<h2>samples, same seeds, newest first</h2>%s<h2>configuration</h2><pre>%s</pre></html>
 """ % (html.escape(printable(run)), html.escape(printable(os.path.basename(os.path.abspath(run)))),
-       facts(rows, smooth(loss, width)), "".join(parts), images, html.escape(read_config(run)))
+       introduction(run, rows), facts(rows, smooth(loss, width)), "".join(parts), images, html.escape(read_config(run)))
 
 
 def write_whole(path: str, parts: Iterable[bytes]) -> None:
