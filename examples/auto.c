@@ -141,6 +141,10 @@ static void take(auto_run *a, const auto_request *r)
     if (r->network) read_network(a, r->network);
     if (a->wishes.is_network_given && r->size)
         cli_usage_error(a->c, "--size has no effect beside a network's text, which says it");
+    d->held_share = r->held_out ? cli_number(a->c, "held-out", r->held_out, 0, 50) / 100 : -1;
+    if (r->is_gray && a->wishes.is_network_given)
+        cli_usage_error(a->c, "--gray has no effect beside a network's text, which says the channels");
+    if (r->is_gray) d->channels = 1;
     if (r->objective) read_objective(a, r->objective);
     if (r->batch) a->wishes.batch = (int)cli_integer(a->c, "batch", r->batch, 1, 65536);
     for (int i = 0; i < r->n_given; i++) take_given(a, &r->given[i]);

@@ -25,8 +25,9 @@ typedef struct auto_given {
 
 /* What the command line says. */
 typedef struct auto_request {
-    const char *data, *out, *budget, *shares, *size, *labels, *network, *batch, *seed, *threads, *objective;
-    int random_crop, stop_on_bad, resume, only_plan, quiet;
+    const char *data, *out, *budget, *shares, *held_out, *size, *labels, *network, *batch, *seed, *threads,
+        *objective;
+    int random_crop, stop_on_bad, is_gray, resume, only_plan, quiet;
     auto_given given[AUTO_GIVEN];
     int n_given;
 } auto_request;
@@ -36,7 +37,7 @@ typedef struct auto_data {
     char path[AUTO_PATH], kind[32], classes_from[32], network[PLAN_NETWORK * 8]; /* network: one that was given */
     int labels, random_crop, stop_on_bad, channels, classes, looked_at_all;
     uint64_t seed, pictures, damaged, duplicates, small, held_out;
-    double held_share;
+    double held_share; /* before the look: negative, the plan's own one */
 } auto_data;
 
 /* Pictures that are looked at again and again; in memory, since a run that is at work reads the set. */

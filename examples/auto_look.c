@@ -169,7 +169,7 @@ cm_status auto_look(auto_run *a, const auto_request *request)
     if (status == CM_OK) note(a, set, &info, &report);
     cm_dataset_free(set);
     if (status != CM_OK) return status;
-    d->held_share = plan_held_out(d->pictures);
+    if (d->held_share < 0) d->held_share = plan_held_out(d->pictures);
     status = auto_open(a, a->facts.sides[0]);
     if (status == CM_OK) status = cm_dataset_info_get(a->set, &info);
     a->facts.pictures = info.images;

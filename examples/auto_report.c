@@ -42,7 +42,9 @@ static void print_data(const auto_run *a, FILE *out)
                   "so few pictures are learned by heart: samples will be copies of them and mixtures of copies");
     if (d->held_out)
         print_row(out, "held out", "%llu pictures, whose loss is watched", (unsigned long long)d->held_out);
-    else print_row(out, "held out", "none: there are too few");
+    else
+        print_row(out, "held out", "none%s",
+                  plan_held_out(d->pictures) > 0 ? ", as it was given" : ": there are too few");
 }
 
 static void print_network(const auto_run *a, FILE *out)

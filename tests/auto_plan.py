@@ -76,6 +76,16 @@ run(*auto, "--budget", "30s", "--objective", "cd", code=2, word="with --preset a
 run(*auto, *small, "--budget", "30s", "--network", "large", "--print-plan", word="'large'")
 run(*auto, *small, "--budget", "30s", "--network", "huge", "--print-plan", code=2, word="'huge' is none of tiny, small, middle, large, largest")
 run("--preset", "auto", "--data", os.path.join(os.path.dirname(os.path.abspath(__file__)), "data/pictures"), "--budget", "30s", "--batch", "8", "--print-plan", word="size       16 x 16")
+text = run(*auto, *small, "--budget", "30s", "--held-out", "30", "--gray", "--print-plan", word="260 pictures (folder), gray, 2 classes")
+held = int((re.search(r"held out +([0-9]+) pictures", text) or [0, "0"])[1])
+if not 55 < held < 101:  # of 78, six deviations either way
+    fail("%d of 260 pictures are held out where three tenths were asked for" % held)
+run(*auto, *small, "--budget", "30s", "--held-out", "0", "--print-plan", word="held out   none, as it was given")
+run(*auto, "--budget", "30s", "--held-out", "51", "--print-plan", code=2, word="not a number in 0..50")
+run(*auto, "--budget", "30s", "--gray", "--network", '{"network": {"type": "songunet", "img_resolution": 16, "in_channels": 1, "out_channels": 1, "model_channels": 8, '
+    '"channel_mult": [1]}, "precond": {"type": "edm", "sigma_data": 0.5}, "image": {"channels": 1, "height": 16, "width": 16}}',
+    "--print-plan", code=2, word="--gray has no effect beside a network's text")
+run("--data", data, "--gray", "--out", top + "/x", code=2, word="--gray has no effect without --preset auto")
 run(*auto, "--print-plan", code=2, word="--preset auto needs --data and --budget")
 run(*auto, "--budget", "3", code=2, word="is no time between 5s and 30d")
 run(*auto, "--budget", "30s", "--steps", "5", code=2, word="--set teacher.steps=N is for one stage")
