@@ -344,6 +344,23 @@ START_TEST(learns_in_bfloat16)
 }
 END_TEST
 
+/* The second level of a network of EDM2 is that of its papers, not the one of CIFAR-10. */
+START_TEST(second_levels_of_edm2)
+{
+    static const char *const objectives[] = {"ect", "tcm"};
+    for (size_t i = 0; i < sizeof objectives / sizeof *objectives; i++) {
+        cm_train_settings o = settings_of(objectives[i]);
+        cm_trainer *t = open_edm2(objectives[i], &o);
+        cm_model *m;
+        OK(cm_trainer_model(t, CM_WEIGHTS_ONLINE, 0, &m));
+        ck_assert_int_eq(m->sampling.n_sigmas, 2);
+        ck_assert_double_eq(m->sampling.sigmas[1], 1.526);
+        cm_model_free(m);
+        cm_trainer_free(t);
+    }
+}
+END_TEST
+
 /* With EDM2's adaptive weight the loss is w d / exp(u) + u, by whose gradient u learns beside the network. */
 START_TEST(adaptive_weight)
 {
@@ -626,6 +643,7 @@ Suite *make_suite(void)
     tcase_add_loop_test(t, forced_normalisation, 0, sizeof trained / sizeof *trained);
     tcase_add_loop_test(t, resumed, 0, sizeof trained / sizeof *trained);
     tcase_add_test(t, learns_in_bfloat16);
+    tcase_add_test(t, second_levels_of_edm2);
     tcase_add_test(t, adaptive_weight);
     tcase_add_test(t, memory_is_foretold);
     tcase_add_test(t, dropout_by_resolution);
