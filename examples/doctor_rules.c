@@ -226,9 +226,8 @@ static int averages_that_are_too_long(const doctor_run *run, char *found, char *
             "average %s:%g is too long for %.0f steps: %.0f %% of it are the weights of the first fifth of them",
             run->averages[i].form, run->averages[i].value, end->step, 100 * share);
         SAY(advice,
-            "--set ema=halflife:%.0f is a twentieth of the run; a page of samples from model.safetensors of the "
-            "checkpoint shows what the weights themselves are worth",
-            end->images / 20);
+            "--set ema=halflife:5%% is a twentieth of the run's images; a page of samples from model.safetensors of "
+            "the checkpoint shows what the weights themselves are worth");
         return 1;
     }
     return 0;

@@ -51,6 +51,12 @@ START_TEST(options_refused)
         {"edm", "ema=power:0.5", "relative length"},
         {"edm", "ema=0.9:3", "no effect"},
         {"edm", "ema=fast", "not a number"},
+        {"edm", "ema=halflife:0%", "no share of the run's images"},
+        {"edm", "ema=halflife:101%", "no share of the run's images"},
+        {"edm", "ema=halflife:%", "no share of the run's images"},
+        {"edm", "ema=warmup:4%", "no share of the run's images"},
+        {"edm", "ema=halflife:4%:x", "not a number"},
+        {"edm", "ema=halflife:4%,halflife:4.0%:0.05", "are the same"},
         {"edm", "mu=0.9", "no effect on objective edm"},
         {"edm", "start_scales=40", "no effect on objective edm"},
         {"cd", "start_scales=1", "expected 2"},
@@ -285,6 +291,16 @@ START_TEST(shares_of_the_steps)
         check_text(o, counted[i], "12");
     }
     FAILS(cm_train_options_set(o, "batch", "5%"), CM_ERR_ARGUMENT, "batch is '5%', expected a number");
+    /* Half-lives follow the images: steps times batch. */
+    OK(cm_train_options_set(o, "ema", "0.9,halflife:4%:0.05,halflife:50%,halflife:64"));
+    OK(cm_train_options_set(o, "steps", "100"));
+    OK(cm_train_options_set(o, "batch", "32"));
+    check_text(o, "ema", "0.9,halflife:128:0.05,halflife:1600,halflife:64");
+    OK(cm_train_options_set_number(o, "steps", 3));
+    check_text(o, "ema", "0.9,halflife:3.84:0.05,halflife:48,halflife:64");
+    OK(cm_train_options_set(o, "ema", "halflife:7"));
+    OK(cm_train_options_set(o, "steps", "9"));
+    check_text(o, "ema", "halflife:7");
     OK(cm_train_options_set(o, "distill_steps", "1%"));
     OK(cm_train_options_set(o, "steps", "3"));
     check_text(o, "distill_steps", "1"); /* its least value */

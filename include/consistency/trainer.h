@@ -370,7 +370,8 @@ enum { CM_MAX_EMAS = 8 };
  *                                     as NVlabs/edm does.
  *   ema               warmup:0.9999   text.  Averages of the weights, at most 8: RATE, warmup:RATE,
  *                                     halflife:IMAGES, halflife:IMAGES:RAMP, every16:RATE, power:LENGTH or
- *                                     gamma:EXPONENT with commas between them, or none.
+ *                                     gamma:EXPONENT with commas between them, or none; IMAGES may be a share
+ *                                     of the run's, as 4%.
  *   precision         default         of precisions.  What products are computed in.
  *   debug             ""              text.  Settings for tests, which may change with any version, as
  *                                     KEY=NUMBER with commas between them: bf16_tile, bf16_emulate.
@@ -378,7 +379,8 @@ enum { CM_MAX_EMAS = 8 };
  * Options that count steps of a schedule (warmup_steps, lr_decay_steps, anneal_begin, anneal_end, distill_steps,
  * ect_stage_steps, tangent_warmup) take a share of the run too, as "60%": above 0 % and up to 100 %, rounded to whole
  * steps.  It holds for whatever "steps" comes to be, before or after it, until the option gets a number.  Read back
- * (cm_train_options_get, JSON) it is the number of steps.
+ * (cm_train_options_get, JSON) it is the number of steps.  A half-life of "ema" that is a share is one of steps times
+ * batch.
  *
  * Threads: calls that only read (get, json, check, copy, cm_trainer_create) may run at the same time; a call that
  * changes the options must be the only one on them.  A trainer copies what it needs. */

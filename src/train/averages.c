@@ -35,7 +35,8 @@ static cm_status check(const cm_averages *a)
     for (int i = 0; i < a->count; i++) {
         CM_TRY(check_rate(i, &a->rates[i]));
         for (int k = 0; k < i; k++)
-            if (a->rates[k].form == a->rates[i].form && a->rates[k].value == a->rates[i].value)
+            if (a->rates[k].form == a->rates[i].form && a->rates[k].value == a->rates[i].value &&
+                a->shares[k] == a->shares[i])
                 CM_FAIL(CM_ERR_ARGUMENT, "ema: averages %d and %d are the same (%s %s)", k, i,
                         cmi_ema_form_names[a->rates[i].form], cmi_number_text(a->rates[i].value, is));
     }
@@ -57,11 +58,28 @@ static char *read_form(char *item, int32_t *form)
     return item;
 }
 
-static cm_status read_rate(char *item, cm_ema_rate *rate)
+/* "4%": the half-life is 1 until the images of the run are known. */
+static cm_status read_share(char *value, cm_ema_rate *rate, double *share)
+{
+    double v;
+    value[strlen(value) - 1] = '\0';
+    if (rate->form != CM_EMA_HALFLIFE || !cmi_number_read(value, &v) || !(v > 0 && v <= 100))
+        CM_FAIL(CM_ERR_ARGUMENT, "ema: '%.64s%%' is no share of the run's images, halflife:4%% above 0 and up to 100",
+                value);
+    *share = v / 100;
+    rate->value = 1;
+    return CM_OK;
+}
+
+static cm_status read_rate(char *item, cm_ema_rate *rate, double *share)
 {
     char *value = read_form(item, &rate->form), *ramp = strchr(value, ':');
     if (ramp) *ramp++ = '\0';
-    if (cmi_number_read(value, &rate->value) && (!ramp || cmi_number_read(ramp, &rate->ramp))) return CM_OK;
+    const int is_share = *value && value[strlen(value) - 1] == '%';
+    if (is_share) CM_TRY(read_share(value, rate, share));
+    if (is_share && (!ramp || cmi_number_read(ramp, &rate->ramp))) return CM_OK;
+    if (!is_share && cmi_number_read(value, &rate->value) && (!ramp || cmi_number_read(ramp, &rate->ramp)))
+        return CM_OK;
     CM_FAIL(CM_ERR_ARGUMENT, "ema: '%.64s' is not a number (rates look like 0.999,warmup:0.999,halflife:500000)",
             value);
 }
@@ -77,11 +95,18 @@ cm_status cmi_averages_read(const char *text, cm_averages *out)
         next = strchr(item, ',');
         if (next) *next++ = '\0';
         if (a.count == CM_MAX_EMAS) CM_FAIL(CM_ERR_ARGUMENT, "ema: at most %d averages", CM_MAX_EMAS);
-        CM_TRY(read_rate(item, &a.rates[a.count++]));
+        CM_TRY(read_rate(item, &a.rates[a.count], &a.shares[a.count]));
+        a.count++;
     }
     CM_TRY(check(&a));
     *out = a;
     return CM_OK;
+}
+
+void cmi_averages_of_run(cm_averages *a, double images)
+{
+    for (int i = 0; i < a->count; i++)
+        if (a->shares[i] > 0) a->rates[i].value = a->shares[i] * images;
 }
 
 void cmi_averages_text(const cm_averages *a, char text[CM_AVERAGES_SIZE])

@@ -274,7 +274,9 @@ static const cm_option_row rows[] = {
          "1: in a gradient NaN becomes 0 and an infinity 1e5 of its sign, as NVlabs/edm does."),
     ROW(ema, CM_OPTION_TEXT, CM_STORE_AVERAGES, 0, CM_MAX_EMAS, 0, NULL, SHARED | COURSE,
         "Averages of the weights, at most 8: RATE, warmup:RATE, halflife:IMAGES, halflife:IMAGES:RAMP, "
-        "every16:RATE, power:LENGTH or gamma:EXPONENT with commas between them, or none."),
+        "every16:RATE, power:LENGTH or gamma:EXPONENT with commas between them, or none; IMAGES may be a share of "
+        "the "
+        "run's, as 4%."),
     CHOICE(precision, precisions, CM_PRECISION_DEFAULT, SHARED | COURSE, "What products are computed in."),
     TEXT(debug, CM_DEBUG_SIZE, SHARED | COURSE,
          "Settings for tests, which may change with any version, as KEY=NUMBER with commas between them: bf16_tile, "

@@ -144,11 +144,11 @@ static const cm_preset presets[] = {
      "objective=edm batch=16 steps=20 lr=0.001 ema=warmup:0.9", TINY},
     {"pictures-teacher", "diffusion model of one's own pictures, of any size and with any classes", OURS,
      "objective=edm batch=64 steps=20000 optimizer=adam lr=0.001 warmup_steps=4% anneal_begin=60% anneal_end=100% "
-     "lr_final=0.02 grad_clip=1 flip=0.5 ema=halflife:100000:0.05",
+     "lr_final=0.02 grad_clip=1 flip=0.5 ema=halflife:4%:0.05",
      NULL},
     {"pictures-ect", "consistency tuning of that teacher (--init)", OURS,
      "objective=ect batch=64 steps=20000 lr=0.0004 warmup_steps=4% anneal_begin=60% anneal_end=100% lr_final=0.02 "
-     "grad_clip=1 flip=0.5 huber_c=0.3 ema=halflife:100000:0.05",
+     "grad_clip=1 flip=0.5 huber_c=0.3 ema=halflife:4%:0.05",
      NULL},
     {"digits-teacher-30min", "diffusion model of 32x32 digits, about half an hour on two cores", OURS,
      "objective=edm batch=64 steps=5000 optimizer=adam lr=0.001 warmup_steps=4% anneal_begin=60% anneal_end=100% "

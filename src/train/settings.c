@@ -75,7 +75,7 @@ static void put(cm_train_settings *s, const cm_option_row *row, double value)
     s->threads = before.threads, s->batch = before.batch, s->seed = before.seed, s->steps = before.steps;
 }
 
-/* Numbers that were given as shares of the steps. */
+/* Numbers that were given as shares of the steps or of the images. */
 static void put_shares(cm_train_settings *s)
 {
     const cm_option_row *row;
@@ -84,6 +84,7 @@ static void put_shares(cm_train_settings *s)
         const double value = k < 0 ? 0 : floor(s->shares[k] * (double)s->steps + 0.5);
         if (k >= 0 && s->shares[k] > 0) cmi_option_put(row, s, value < row->low ? row->low : value);
     }
+    cmi_averages_of_run(&s->ema, (double)s->steps * s->batch);
 }
 
 static cm_status set_number(cm_train_settings *s, const cm_option_row *row, double value, const char *text)
@@ -158,7 +159,10 @@ cm_status cmi_settings_set(cm_train_settings *s, const char *name, const char *v
     const cm_option_row *row;
     CM_TRY(find(name, &row));
     switch (row->store) {
-    case CM_STORE_AVERAGES: return cmi_averages_read(value, &s->ema);
+    case CM_STORE_AVERAGES:
+        CM_TRY(cmi_averages_read(value, &s->ema));
+        put_shares(s);
+        return CM_OK;
     case CM_STORE_TEXT: return set_text(s, row, value);
     case CM_STORE_UINT64: return set_seed(s, value);
     default: return set_by_text(s, row, value);
