@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """System calls fail within everything that the library does: io_faults.py BUILD [--sample N] [--seed S]
 
-Each operation of tests/support/operations.c runs in a process of its own under tests/shim.c, which makes the n-th call of
+Each operation of tests/support/operations_*.c runs in a process of its own under tests/shim.c, which makes the n-th call of
 one kind fail with one reason, for every n that there is (--sample: N such faults by chance, of six operations).  It ends with an IO
 error that names a file and the reason, or well where the failure does no harm; no descriptor stays open; what it writes is whole or not there, and nothing lies
 beside.  An interrupted call is made again, and reads and writes that take half are continued.  Besides, the disk is

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every function of the headers is called by a row of tests/support/operations.c, so that tests which make something
+"""Every function of the headers is called by a row of tests/support/operations_*.c, so that tests which make something
 fail within each operation reach it, or stands here with the reason why no row can show anything."""
 import glob
 import os
@@ -18,7 +18,8 @@ EXEMPT = {
     r"cm_(dataset|run|sampler|trainer)_cancel|cm_run_stop": "sets a flag, from any thread",
 }
 interface = header_parser.read(sorted(glob.glob(HERE + "/../include/consistency/*.h")))
-rows = "".join(re.sub(r"/\*.*?\*/", "", open(HERE + "/support/" + f).read(), flags=re.S) for f in ("operations.c", "tiny_trainer.h"))
+rows = "".join(re.sub(r"/\*.*?\*/", "", open(f).read(), flags=re.S)
+               for f in sorted(glob.glob(HERE + "/support/operations*.c")) + [HERE + "/support/tiny_trainer.h"])
 called = {name for name in interface.functions if re.search(r"\b%s\(" % name, rows)}
 failures = []
 for name in sorted(interface.functions):
@@ -26,7 +27,7 @@ for name in sorted(interface.functions):
     if name in called and why:
         failures.append("%s is called by a row, and stands among those that need none (%s)" % (name, why[0]))
     if name not in called and not why:
-        failures.append("%s is called by no row of tests/support/operations.c" % name)
+        failures.append("%s is called by no row of tests/support/operations_*.c" % name)
 for pattern in EXEMPT:
     if not any(re.fullmatch(pattern, name) for name in interface.functions):
         failures.append("no function is called %s any more" % pattern)

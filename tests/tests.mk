@@ -33,7 +33,8 @@ $(BUILD)/tests/ref/naive.o: tests/ref/naive.c
 $(BUILD)/tests/golden/golden: $(GOLDEN_OBJECTS) $(SUPPORT) $(INTERNAL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(GOLDEN_OBJECTS) $(SUPPORT) $(TEST_LINK)
 
-$(BUILD)/tests/check_operations: $(BUILD)/tests/support/operations.o
+OPERATIONS := $(patsubst %,$(BUILD)/tests/support/%.o,operations $(addprefix operations_,models samples pictures training metrics files))
+$(BUILD)/tests/check_operations: $(OPERATIONS)
 $(UNIT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/support/suite.o $(BUILD)/tests/ref/naive.o $(SUPPORT) $(INTERNAL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fopenmp -o $@ $(filter %.o,$^) $(TEST_LINK) $(CHECK_LIBS)
 
@@ -102,9 +103,9 @@ $(BUILD)/tests/rot_program: tests/rot_program.c $(BUILD)/lib/libconsistency.so
 $(BUILD)/tests/fault_program: tests/fault_program.c $(BUILD)/tests/support/memory.o $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -o $@ $< $(BUILD)/tests/support/memory.o -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
-$(BUILD)/tests/operation_program: tests/operation_program.c $(BUILD)/tests/support/operations.o $(BUILD)/lib/libconsistency.so
+$(BUILD)/tests/operation_program: tests/operation_program.c $(OPERATIONS) $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
-	$(CC) $(TEST_FLAGS) -o $@ $< $(BUILD)/tests/support/operations.o -L$(BUILD)/lib -lconsistency -lm -Wl,-rpath,'$$ORIGIN/../lib'
+	$(CC) $(TEST_FLAGS) -o $@ $< $(OPERATIONS) -L$(BUILD)/lib -lconsistency -lm -Wl,-rpath,'$$ORIGIN/../lib'
 $(BUILD)/tests/bench_train: tests/bench_train.c $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -o $@ $< -L$(BUILD)/lib -lconsistency -Wl,-rpath,'$$ORIGIN/../lib'
@@ -426,9 +427,9 @@ fuzz-campaign-run: $(FUZZ:%=$(BUILD)/fuzz-%)
 $(BUILD)/tests/malloc_shim.so: tests/malloc_shim.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -O1 -Wall -Wextra -fno-builtin -fPIC -shared -o $@ $<
-$(BUILD)/tests/process_memory: tests/process_memory.c $(BUILD)/tests/support/operations.o $(BUILD)/lib/libconsistency.so
+$(BUILD)/tests/process_memory: tests/process_memory.c $(OPERATIONS) $(BUILD)/lib/libconsistency.so
 	@mkdir -p $(@D)
-	$(CC) $(TEST_FLAGS) -o $@ $< $(BUILD)/tests/support/operations.o -L$(BUILD)/lib -lconsistency -lm -ldl -Wl,-rpath,'$$ORIGIN/../lib'
+	$(CC) $(TEST_FLAGS) -o $@ $< $(OPERATIONS) -L$(BUILD)/lib -lconsistency -lm -ldl -Wl,-rpath,'$$ORIGIN/../lib'
 
 include tests/trust/trust.mk
 include tests/trust/matrix.mk

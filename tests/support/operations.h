@@ -1,7 +1,7 @@
 /* operations.h - what the library can do, a row each: for tests that make something fail within each of them.
  *
  * A row does one thing from the beginning to the end, with what it needs besides: it gives back all that it took, and
- * writes only under `out`.  A new operation is a row of operations.c. */
+ * writes only under `out`.  A new operation is a row of its group, operations_models.c and the others. */
 #ifndef TESTS_SUPPORT_OPERATIONS_H
 #define TESTS_SUPPORT_OPERATIONS_H
 
