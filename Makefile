@@ -105,7 +105,7 @@ GRAPH_C   := arithmetic graph params arena program lifetimes plan weights gradie
 NETS_C    := fields config edm_config fold layers init net recognise absent published names adm adm_names edm_block edm_tensors edm_names flax_names songunet dhariwal edm2 edm2_names unit_rows checkpoint feature_net lenet cifar_resnet inception perceptual vgg alexnet squeezenet bind mismatch nearest export export_diffusers adm_diffusers
 DIFFUSION_C := condition schedule weighting precond classes defaults model model_graph model_file inspect inspect_check inputs denoiser solver methods method_consistency \
                method_ode method_edm method_dpmpp rk45 method_rk45 method_pc method_flowmap option_checks levels times noise edit_tasks edit interpolate sampler sampler_run sampler_below likelihood
-DATA_C    := source names listing folder tar idx cifar zipset npzset resize fit noise_level class_order labels label_json label_folders colours dataset check tar_write pack headings loader augment
+DATA_C    := source names listing folder tar idx cifar zipset npzset resize fit noise_level class_order class_names labels label_json label_folders colours dataset check tar_write pack headings loader augment
 TRAIN_C   := class_names averages distance perceptual_distance optim ema curriculum objective objective_edm objective_consistency objective_progdist \
              objective_ict objective_ect objective_continuous objective_scm objective_meanflow objective_soflow objective_cmt objective_tcm truncated weight_net axis \
              option_rows settings settings_json settings_check presets peers share gradient_sum together split learner learner_slice learner_peers learner_weights trainer trainer_step trainer_data \

@@ -134,6 +134,9 @@ static void take(auto_run *a, const auto_request *r)
     free(whole);
     a->budget = a->facts.budget = read_budget(a->c, r->budget);
     d->labels = r->labels ? cli_choice(a->c, "labels", r->labels, rules) : CM_LABELS_AUTO;
+    if (r->class_names && strlen(r->class_names) >= sizeof d->class_names)
+        cli_usage_error(a->c, "--class-names: more than %zu characters", sizeof d->class_names - 1);
+    (void)snprintf(d->class_names, sizeof d->class_names, "%s", r->class_names ? r->class_names : "");
     d->random_crop = r->random_crop;
     d->stop_on_bad = r->stop_on_bad;
     d->seed = r->seed ? cli_seed(a->c, "seed", r->seed) : 0;

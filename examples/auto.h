@@ -25,8 +25,8 @@ typedef struct auto_given {
 
 /* What the command line says. */
 typedef struct auto_request {
-    const char *data, *out, *budget, *shares, *held_out, *size, *labels, *network, *batch, *seed, *threads,
-        *objective;
+    const char *data, *out, *budget, *shares, *held_out, *size, *labels, *class_names, *network, *batch, *seed,
+        *threads, *objective;
     int random_crop, stop_on_bad, is_gray, resume, only_plan, quiet;
     auto_given given[AUTO_GIVEN];
     int n_given;
@@ -34,7 +34,8 @@ typedef struct auto_request {
 
 /* What stands in plan.json beside the plan. */
 typedef struct auto_data {
-    char path[AUTO_PATH], kind[32], classes_from[32], network[PLAN_NETWORK * 8]; /* network: one that was given */
+    char path[AUTO_PATH], kind[32], classes_from[32], class_names[AUTO_PATH],
+        network[PLAN_NETWORK * 8]; /* network: one that was given */
     int labels, random_crop, stop_on_bad, channels, classes, looked_at_all;
     uint64_t seed, pictures, damaged, duplicates, small, held_out;
     double held_share; /* before the look: negative, the plan's own one */

@@ -88,13 +88,13 @@ static const char *const precisions[] = {"f32", "bf16"};
 static json_t *data_json(const auto_run *a)
 {
     const auto_data *d = &a->data;
-    return json_pack("{s:s, s:s, s:s, s:i, s:b, s:b, s:i, s:i, s:b, s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:s}", "path",
-                     d->path, "kind", d->kind, "classes_from", d->classes_from, "labels", d->labels, "random_crop",
-                     d->random_crop, "stop_on_bad", d->stop_on_bad, "channels", d->channels, "classes", d->classes,
-                     "looked_at_all", d->looked_at_all, "pictures", (json_int_t)d->pictures, "damaged",
-                     (json_int_t)d->damaged, "duplicates", (json_int_t)d->duplicates, "small", (json_int_t)d->small,
-                     "held_out", (json_int_t)d->held_out, "held_share", d->held_share, "seed", (json_int_t)d->seed,
-                     "network", d->network);
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:i, s:i, s:b, s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:s}",
+                     "path", d->path, "kind", d->kind, "classes_from", d->classes_from, "class_names", d->class_names,
+                     "labels", d->labels, "random_crop", d->random_crop, "stop_on_bad", d->stop_on_bad, "channels",
+                     d->channels, "classes", d->classes, "looked_at_all", d->looked_at_all, "pictures",
+                     (json_int_t)d->pictures, "damaged", (json_int_t)d->damaged, "duplicates",
+                     (json_int_t)d->duplicates, "small", (json_int_t)d->small, "held_out", (json_int_t)d->held_out,
+                     "held_share", d->held_share, "seed", (json_int_t)d->seed, "network", d->network);
 }
 
 static json_t *measures_json(const auto_run *a)
@@ -197,6 +197,7 @@ static void read_data(auto_run *a, json_t *json)
     text_of(a, json, "kind", d->kind, sizeof d->kind);
     text_of(a, json, "classes_from", d->classes_from, sizeof d->classes_from);
     text_of(a, json, "network", d->network, sizeof d->network);
+    if (json_object_get(json, "class_names")) text_of(a, json, "class_names", d->class_names, sizeof d->class_names);
     d->labels = (int)NUMBER("labels");
     d->random_crop = (int)NUMBER("random_crop");
     d->stop_on_bad = (int)NUMBER("stop_on_bad");

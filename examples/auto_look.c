@@ -13,6 +13,7 @@ static cm_status open_part(const auto_run *a, int side, int32_t part, cm_dataset
     o.channels = d->channels;
     o.height = o.width = side;
     o.labels = d->labels;
+    o.class_names = *d->class_names ? d->class_names : NULL;
     o.random_crop = d->random_crop;
     o.stop_on_bad = d->stop_on_bad;
     o.seed = d->seed;
@@ -65,11 +66,11 @@ static cm_status check(auto_run *a, cm_dataset *set, double until, cm_dataset_re
 }
 
 /* Letters and digits are others in a mirror: classes whose names are one character say so, and so does a set of
- * MNIST's kind, which has no names. */
+ * MNIST's kind, unless its classes were given names. */
 static int may_be_mirrored(const cm_dataset *set, const cm_dataset_info *info)
 {
     int short_names = 0, n = 0;
-    if (strcmp(info->kind, "idx") == 0) return 0;
+    if (strcmp(info->kind, "idx") == 0 && !cm_dataset_class_name(set, 0)) return 0;
     for (const char *name; (name = cm_dataset_class_name(set, n)) != NULL; n++)
         short_names += cli_character((const unsigned char *)name) == strlen(name);
     return n == 0 || short_names < n;

@@ -4,10 +4,28 @@
 
 #include "data_page.h"
 
-enum { SIZE, LABELS, CROP, GRAY, LEAST, JSON, OUTPUT, ROWS, COLUMNS, MARGIN, FLIP, SEED, IMAGES, FORCE, QUIET };
+enum {
+    SIZE,
+    LABELS,
+    CLASS_NAMES,
+    CROP,
+    GRAY,
+    LEAST,
+    JSON,
+    OUTPUT,
+    ROWS,
+    COLUMNS,
+    MARGIN,
+    FLIP,
+    SEED,
+    IMAGES,
+    FORCE,
+    QUIET
+};
 static const cli_option options[] = {
     {"size", 0, "N", "the side of the images in pixels (the short side of the first picture)"},
     {"labels", 'l', "RULE", "where classes come from: {label_rules}"},
+    {"class-names", 0, "LIST", "a name for each class with commas between them, in place of those of the set"},
     {"crop", 0, "HOW", "{center|random|none}: the middle, 80 to 100 % somewhere, or pictures as they are (center)"},
     {"gray", 0, NULL, "images of one channel; colours become their luminance"},
     {"least", 0, "N", "check: the pictures that a class needs (20)"},
@@ -80,6 +98,7 @@ static cm_status open_set(program *p)
     cm_dataset_options o = CM_DATASET_OPTIONS_INIT;
     if (v[SIZE]) o.height = o.width = (int32_t)cli_integer(c, "size", v[SIZE], 1, 65535);
     if (v[LABELS]) o.labels = cli_listed(c, "labels", v[LABELS], "label_rules");
+    o.class_names = v[CLASS_NAMES];
     if (v[CROP]) o.random_crop = cli_choice(c, "crop", v[CROP], crops);
     if (v[GRAY]) o.channels = 1;
     if (v[SEED]) o.seed = cli_seed(c, "seed", v[SEED]);

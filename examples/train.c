@@ -68,6 +68,7 @@ static const cli_option options[] = {
      "tiny, small, middle, large or largest, too"},
     {"size", 0, "N", "pictures are cut to N x N (the network's size)"},
     {"labels", 0, "RULE", "where classes come from: {label_rules} (of the file names)"},
+    {"class-names", 0, "LIST", "a name for each class with commas between them, in place of those of the pictures"},
     {"random-crop", 0, NULL, "take random crops of 80 to 100 % instead of the centre"},
     {"stop-on-bad", 0, NULL, "a picture that cannot be read ends the run"},
     {"checkpoint-every", 0, "N", "the number of steps between checkpoints (a twentieth of all)"},
@@ -354,8 +355,9 @@ static void refuse_with_auto(const program *p, int goes_on)
 
 static int train_by_plan(program *p, int goes_on)
 {
-    static const char *const own[] = {"data",    "preset", "size", "labels",  "random-crop", "stop-on-bad",
-                                      "network", "batch",  "seed", "threads", "objective",   NULL};
+    static const char *const own[] = {"data",        "preset",      "size",    "labels", "class-names",
+                                      "random-crop", "stop-on-bad", "network", "batch",  "seed",
+                                      "threads",     "objective",   NULL};
     const char *const *v = p->values;
     static auto_request r;
     refuse_with_auto(p, goes_on);
@@ -367,6 +369,7 @@ static int train_by_plan(program *p, int goes_on)
                        .is_gray = v[GRAY] != NULL,
                        .size = value_of(p, "size"),
                        .labels = value_of(p, "labels"),
+                       .class_names = value_of(p, "class-names"),
                        .network = value_of(p, "network"),
                        .batch = value_of(p, "batch"),
                        .objective = value_of(p, "objective"),

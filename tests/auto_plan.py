@@ -132,6 +132,11 @@ run(*auto, *small, "--budget", "60s", "--sample-every", "0", "--set", "teacher.s
 choices = [e for e in events(top + "/poor") if e["event"] == "averages"]
 if choices[0]["best"] != "ema-halflife-16.safetensors" or len(choices[0]["scores"]) != 2:
     fail("a poor average was taken: %s" % choices)
+run(*auto, *small, "--budget", "60s", "--sample-every", "0", "--set", "teacher.steps=2", "--set", "tune.steps=2", "--class-names", "azure,scarlet",
+    "--out", top + "/named", word="the model is")
+said = subprocess.run([o.build + "/bin/cm-info", top + "/named/model.safetensors"], env=env, capture_output=True, text=True).stdout
+if "0 azure, 1 scarlet" not in said:
+    fail("the names that were given are not in the model:\n%s" % said)
 r = subprocess.run([sample, top + "/whole", "--labels", "blue", "-n", "2", "-o", top + "/blue.png"], env=env, capture_output=True, text=True)
 if r.returncode or "model.safetensors is used" not in r.stderr + r.stdout:
     fail("cm-sample of a plan: %s%s" % (r.stdout, r.stderr))

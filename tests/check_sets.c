@@ -290,6 +290,62 @@ START_TEST(packs_refused)
 }
 END_TEST
 
+/* Names that are given take the place of the set's, and are the set's own afterwards. */
+START_TEST(names_that_are_given)
+{
+    static const unsigned char images[16 + 3 * 16] = {0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 4};
+    static const unsigned char labels[8 + 3] = {0, 0, 8, 1, 0, 0, 0, 3, 2, 0, 1};
+    static const struct {
+        const char *names, *word;
+    } bad[] = {{"cat", "class_names has 1 names, and the set has 3 classes"},
+               {"cat,dog,mouse,bird", "has 4 names"},
+               {"", "has 1 names"},
+               {"cat,,mouse", "name 1 of 'cat,,mouse' is empty"},
+               {"cat,dog,", "name 2"},
+               {"cat,d\tg,mouse", "name 1"},
+               {"cat,d\xff,mouse", "no UTF-8"},
+               {"cat,dog,cat", "names 0 and 2 are both 'cat'"}};
+    char text[] = "cat,Stra\xc3\x9f"
+                  "e 7,mouse";
+    ck_assert_int_eq(mkdir(in_dir("named"), 0777), 0);
+    write_bytes(in_dir("named/train-images-idx3-ubyte"), images, sizeof images);
+    write_bytes(in_dir("named/train-labels-idx1-ubyte"), labels, sizeof labels);
+    cm_dataset_options o = CM_DATASET_OPTIONS_INIT;
+    cm_dataset *d = open_set(in_dir("named"), &o);
+    ck_assert_ptr_null(cm_dataset_class_name(d, 0));
+    cm_dataset_free(d);
+    o.class_names = text;
+    d = open_set(in_dir("named"), &o);
+    memset(text, 'x', sizeof text - 1);
+    ck_assert_str_eq(cm_dataset_class_name(d, 0), "cat");
+    ck_assert_str_eq(cm_dataset_class_name(d, 1), "Stra\xc3\x9f"
+                                                  "e 7");
+    ck_assert_str_eq(cm_dataset_class_name(d, 2), "mouse");
+    ck_assert_ptr_null(cm_dataset_class_name(d, 3));
+    cm_dataset_free(d);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        o.class_names = bad[i].names;
+        FAILS(cm_dataset_open(NULL, in_dir("named"), &o, &d), CM_ERR_ARGUMENT, bad[i].word);
+        ck_assert_ptr_null(d);
+    }
+    o.class_names = "cat,dog,mouse";
+    o.labels = CM_LABELS_NONE;
+    FAILS(cm_dataset_open(NULL, in_dir("named"), &o, &d), CM_ERR_ARGUMENT, "the set has no classes");
+    make_folder("renamed"); /* whose folders have names */
+    o = in_order();
+    d = open_set(in_dir("renamed"), &o);
+    cm_dataset_info info = CM_DATASET_INFO_INIT;
+    OK(cm_dataset_info_get(d, &info));
+    ck_assert_int_eq(info.classes, 2);
+    ck_assert_ptr_nonnull(cm_dataset_class_name(d, 1));
+    cm_dataset_free(d);
+    o.class_names = "one,two";
+    d = open_set(in_dir("renamed"), &o);
+    ck_assert_str_eq(cm_dataset_class_name(d, 1), "two");
+    cm_dataset_free(d);
+}
+END_TEST
+
 /* Numbers by their value, then the others with runs of digits as numbers: the same from any beginning. */
 START_TEST(order_of_classes)
 {
@@ -364,6 +420,7 @@ Suite *make_suite(void)
     tcase_add_test(t, packs);
     tcase_add_test(t, packs_refused);
     tcase_add_test(t, whole_sets_without_memory);
+    tcase_add_test(t, names_that_are_given);
     tcase_add_test(t, order_of_classes);
     suite_add_tcase(s, t);
     return s;

@@ -517,6 +517,12 @@ names=$dir/names/checkpoints/step-000000002/ema-warmup-0.9.safetensors
 expect 0 "0 cat, 1 dog" $bin/cm-info $names
 expect 0 '"classes": ["cat", "dog"' $bin/cm-info --json $names
 grep -q '"class_names": \["cat", "dog"\]' $dir/names/config.json || fail "config.json lacks the names of the classes"
+# Names that are given, for this run and for one that goes on with it.
+expect 0 "saved step 2" ${t2% -q} --out $dir/names2 --class-names tabby,poodle
+expect 0 "0 tabby, 1 poodle" $bin/cm-info $dir/names2/model.safetensors
+expect 0 "saved step 3" $bin/cm-train --out $dir/names2 --resume --steps 3 --allow-changes
+expect 0 "0 tabby, 1 poodle" $bin/cm-info $dir/names2/model.safetensors
+expect 1 "class_names has 1 names, and the set has 2 classes" $t2 --out $dir/names3 --class-names tabby
 expect 0 "images/s" $bin/cm-sample $names --steps 2 -n 2 --no-note -l cat,dog -o $dir/by_name.png
 expect 0 "images/s" $bin/cm-sample $names --steps 2 -n 2 --no-note -l 0,1 -o $dir/by_number.png
 cmp -s $dir/by_name.png $dir/by_number.png || fail "labels by name give another page than by number"

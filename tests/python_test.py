@@ -932,6 +932,13 @@ class Training(unittest.TestCase):
         with cm.Dataset(self.dir.name, channels=1) as data:
             for bad in ((-1, 1), (0, 0), (0, 1.5), (2**64, 1)):
                 self.assertRaises(ValueError, data.read, *bad)
+        with cm.Dataset("tests/data/pictures", size=16) as data:
+            known = len(data.classes)
+        if known:
+            with cm.Dataset("tests/data/pictures", size=16, class_names=["k%d" % k for k in range(known)]) as data:
+                self.assertEqual(data.classes, ["k%d" % k for k in range(known)])
+        for bad, word in ((["a,b"], "comma"), ("ab", "list of texts"), ([1], "list of texts"), (["a"] * 77, "class_names")):
+            self.assertRaisesRegex((ValueError, TypeError, cm.Error), word, cm.Dataset, self.dir.name, class_names=bad)
         for name, bad in (("size", 2**32 + 32), ("size", -1), ("seed", -1), ("shuffle", "no"), ("labels", "folders"), ("channels", 2)):
             self.assertRaisesRegex((ValueError, TypeError), name, cm.Dataset, self.dir.name, **{name: bad})
 

@@ -71,6 +71,8 @@
  * their value (-1, 0, 0.5, 2, 10), the others behind them in natural order, which is byte
  * order but for runs of digits, compared as numbers (cat, dog2, dog10); where that makes
  * no difference (1, 01), byte order.  The order of the pictures is not touched by it.
+ * Sets without names (idx, npz) can be given some, and others other ones: class_names.  ARGUMENT where there are not
+ * as many as classes, where two are the same, and where one is empty, no UTF-8 or has control characters.
  * A trainer writes the names into its models (cm_model_class_name).  Every doubt is one warning in the context's log
  * that says what was decided and what would change it.
  *
@@ -131,26 +133,28 @@ typedef enum cm_dataset_part {
 
 typedef struct cm_dataset_options {
     uint32_t struct_size;
-    int32_t channels;    /* of the images: 1 or 3; 0 = 3, of idx files 1.  One channel of pictures
-                            in colour is their luminance, and a warning                        */
-    int32_t height;      /* of the images, 1..65535; equal to width; 0 = the width, or the short
-                            side of the first picture.  With CM_CROP_NONE height and width may
-                            differ, and 0 is that of the first picture                         */
-    int32_t width;       /* likewise; other than the pictures' an error for idx, CIFAR-10, npz   */
-    int32_t random_crop; /* cm_crop; RANDOM is an error for idx, CIFAR-10 and npz              */
-    int32_t labels;      /* cm_label_rule                                                      */
-    int32_t stop_on_bad; /* cm_bad_pictures                                                    */
-    int32_t shuffle;     /* cm_shuffle                                                         */
-    uint64_t seed;       /* of the order and the crops                                         */
-    double held_out;     /* with a part, the share of the pictures that is held out, above 0 to 0.5; else 0 */
-    int32_t part;        /* cm_dataset_part; classes and sizes are those of the whole set      */
-    int32_t reserved;    /* 0                                                                  */
+    int32_t channels;        /* of the images: 1 or 3; 0 = 3, of idx files 1.  One channel of pictures
+                                in colour is their luminance, and a warning                        */
+    int32_t height;          /* of the images, 1..65535; equal to width; 0 = the width, or the short
+                                side of the first picture.  With CM_CROP_NONE height and width may
+                                differ, and 0 is that of the first picture                         */
+    int32_t width;           /* likewise; other than the pictures' an error for idx, CIFAR-10, npz   */
+    int32_t random_crop;     /* cm_crop; RANDOM is an error for idx, CIFAR-10 and npz              */
+    int32_t labels;          /* cm_label_rule                                                      */
+    int32_t stop_on_bad;     /* cm_bad_pictures                                                    */
+    int32_t shuffle;         /* cm_shuffle                                                         */
+    uint64_t seed;           /* of the order and the crops                                         */
+    double held_out;         /* with a part, the share of the pictures that is held out, above 0 to 0.5; else 0 */
+    int32_t part;            /* cm_dataset_part; classes and sizes are those of the whole set      */
+    int32_t reserved;        /* 0                                                                  */
+    const char *class_names; /* NULL, or a name for each class from 0 on with commas between them, in
+                            place of those that the set has; it is copied                      */
 } cm_dataset_options;
 
 /* clang-format off */
 #define CM_DATASET_OPTIONS_INIT \
     {sizeof(cm_dataset_options), 0, 0, 0, CM_CROP_CENTER, CM_LABELS_AUTO, CM_BAD_SKIP, CM_SHUFFLE_DEFAULT, 0, \
-     0, CM_PART_ALL, 0}
+     0, CM_PART_ALL, 0, NULL}
 /* clang-format on */
 CM_API void cm_dataset_options_init(cm_dataset_options *options, size_t struct_size);
 

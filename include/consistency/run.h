@@ -60,6 +60,8 @@ typedef struct cm_run cm_run;
  *   data                (none)          path of the pictures, as cm_dataset_open takes it
  *   size                the network's   side of the images in pixels, 1..65535
  *   labels              auto            where classes come from: auto, none, folder, prefix
+ *   class_names         (none)          a name for each class from 0 on with commas between them, in place
+ *                                       of those that the pictures have
  *   random_crop         0               1: random crops of 80 to 100 % instead of the centre
  *   stop_on_bad         0               1: a picture that cannot be read ends the run
  *   preset              (none)          options of training and a network (cm_train_preset_name)

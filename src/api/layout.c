@@ -99,7 +99,7 @@ PLACE(cm_dataset_info, fingerprint, 40);
 PLACE(cm_dataset_info, kind, 48);
 PLACE(cm_dataset_info, classes_from, 56);
 
-SIZE(cm_dataset_options, 56);
+SIZE(cm_dataset_options, 64);
 PLACE(cm_dataset_options, struct_size, 0);
 PLACE(cm_dataset_options, channels, 4);
 PLACE(cm_dataset_options, height, 8);
@@ -112,6 +112,7 @@ PLACE(cm_dataset_options, seed, 32);
 PLACE(cm_dataset_options, held_out, 40);
 PLACE(cm_dataset_options, part, 48);
 PLACE(cm_dataset_options, reserved, 52);
+PLACE(cm_dataset_options, class_names, 56);
 
 SIZE(cm_dataset_pack_options, 32);
 PLACE(cm_dataset_pack_options, struct_size, 0);

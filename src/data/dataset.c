@@ -154,6 +154,7 @@ static cm_status build(cm_dataset *d, const char *path)
     d->known_bad = cmi_calloc(d->context, d->source->count / 8 + 1, 1);
     if (!d->known_bad) return CM_ERR_MEMORY;
     CM_TRY(told_of(path, cmi_dataset_find_labels(d)));
+    CM_TRY(told_of(path, cmi_dataset_take_names(d)));
     CM_TRY(told_of(path, find_size(d)));
     CM_TRY(cmi_dataset_look_for_colours(d));
     CM_TRY(choose_part(d));

@@ -62,6 +62,9 @@ cm_status cmi_dataset_look_for_colours(cm_dataset *dataset);
 extern const cm_choice_list cmi_label_rule_choices;
 cm_status cmi_dataset_find_labels(cm_dataset *dataset);
 
+/* class_names.c: those of the options, once the set's own are known. */
+cm_status cmi_dataset_take_names(cm_dataset *dataset);
+
 /* class_order.c: below, equal to or above 0 as class a comes before, is or comes after b. */
 int cmi_class_order(const char *a, const char *b);
 

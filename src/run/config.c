@@ -108,6 +108,7 @@ static cm_status check_paths(const json_t *config, const json_t *data, const jso
 static cm_status read_data(cm_run_options *o, const json_t *data)
 {
     CM_TRY(keep_path(o, &o->data, data, "path"));
+    CM_TRY(keep_text(o, &o->class_names, text_of(data, "given_names")));
     if (!o->resume) return CM_OK;
     CM_TRY(keep_text(o, &o->fingerprint, text_of(data, "fingerprint")));
     CM_TRY(keep_path(o, &o->before, data, "path"));
@@ -234,6 +235,10 @@ static void write_data(const cm_run_options *o, cm_text *out)
     write_whole_path(out, "path", o->data);
     cmi_text_add(out, ", \"size\": %d, \"labels\": %d, \"random_crop\": %d, \"stop_on_bad\": %d", o->size,
                  o->labels < 0 ? 0 : o->labels, o->random_crop, o->stop_on_bad);
+    if (o->class_names) {
+        cmi_text_add(out, ", \"given_names\": ");
+        cmi_text_add_string(out, o->class_names);
+    }
     if (o->dataset && cm_dataset_info_get(o->dataset, &d) == CM_OK) {
         cmi_text_add(out, ", \"kind\": \"%s\", \"images\": %llu, \"classes\": %d, \"fingerprint\": \"%016llx\"",
                      d.kind, (unsigned long long)d.images, d.classes, (unsigned long long)d.fingerprint);

@@ -121,6 +121,7 @@ static cm_status open_data(cm_run_options *o)
     cm_dataset_options_init(&d, sizeof d);
     d.height = d.width = o->size;
     d.labels = o->labels < 0 ? CM_LABELS_AUTO : o->labels;
+    d.class_names = o->class_names;
     d.random_crop = o->random_crop;
     d.stop_on_bad = o->stop_on_bad;
     d.seed = o->n.seed;

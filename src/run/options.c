@@ -31,6 +31,8 @@ static const row rows[] = {
     {"data", "the path of the pictures", TEXT, AT(data), 0, 0},
     {"size", "the side of the images in pixels", COUNT, AT(size), 1, SIDE},
     {"labels", "where classes come from: auto, none, folder or prefix", RULE, AT(labels), 0, CM_LABELS_PREFIX},
+    {"class_names", "a name for each class with commas between them, in place of those of the pictures", TEXT,
+     AT(class_names), 0, 0},
     {"random_crop", "1: random crops of 80 to 100 % instead of the centre", FLAG, AT(random_crop), 0, 1},
     {"stop_on_bad", "1: a picture that cannot be read ends the run", FLAG, AT(stop_on_bad), 0, 1},
     {"preset", "a named set of options of training, with its network", TEXT, AT(preset), 0, 0},
@@ -291,7 +293,7 @@ static cm_status refuse(const cm_run_options *o, const char *name, const char *r
 /* What is opened already is not looked for by name. */
 static cm_status verify_handles(const cm_run_options *o)
 {
-    static const char *const of_data[] = {"data", "size", "labels", "random_crop", "stop_on_bad"};
+    static const char *const of_data[] = {"data", "size", "labels", "class_names", "random_crop", "stop_on_bad"};
     const char *beside = NULL, *what = "data set";
     for (size_t i = 0; i < sizeof of_data / sizeof *of_data && o->dataset && !o->owns_dataset; i++)
         if (o->said >> option_find(of_data[i]) & 1) beside = of_data[i];

@@ -24,7 +24,7 @@ struct cm_run_options {
     char prefix[8];
     cm_train_options *train;
     /* As set; texts are NULL and numbers -1 where nothing was said. */
-    char *data, *preset, *init, *teacher_path, *network;
+    char *data, *class_names, *preset, *init, *teacher_path, *network;
     int64_t checkpoint_every, log_every, sample_every;
     double sample_share, checkpoint_seconds; /* percent */
     char *metric, *metric_data, *metric_features;

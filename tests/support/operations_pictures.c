@@ -82,11 +82,17 @@ static cm_status page_of_images(const place *at)
 }
 
 static const char *const set_kinds[] = {"folder", "set.tar", "set.zip", "set.npz", "idx", "cifar", NULL};
-cm_status open_set_of(const place *at, const char *kind, cm_dataset **d)
+static cm_status open_named(const place *at, const char *kind, const char *names, cm_dataset **d)
 {
     cm_dataset_options o = CM_DATASET_OPTIONS_INIT;
     if (strcmp(kind, "idx") != 0 && strcmp(kind, "cifar") != 0) o.width = o.height = SIDE;
+    o.class_names = names;
     return cm_dataset_open(at->context, path_of(at->in, "%s", kind), &o, d);
+}
+
+cm_status open_set_of(const place *at, const char *kind, cm_dataset **d)
+{
+    return open_named(at, kind, NULL, d);
 }
 
 static cm_status read_set(const place *at)
@@ -95,7 +101,8 @@ static cm_status read_set(const place *at)
     static float values[4 * 32 * 32 * 3];
     int32_t labels[4];
     cm_dataset_info info = CM_DATASET_INFO_INIT;
-    cm_status status = open_set_of(at, at->choice, &d);
+    const char *names = strcmp(at->choice, "idx") == 0 ? "a,b,c,d,e,f,g,h" : NULL; /* its labels go to 7 */
+    cm_status status = open_named(at, at->choice, names, &d);
     if (status == CM_OK) status = cm_dataset_info_get(d, &info);
     const cm_images out = cm_images_f32(4, info.channels, info.height, info.width, values);
     if (status == CM_OK) status = cm_dataset_read(d, 0, &out, labels);

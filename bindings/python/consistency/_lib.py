@@ -208,7 +208,7 @@ class DatasetOptions(Struct):
     _c_name = "cm_dataset_options"
     _fields_ = [("struct_size", C.c_uint32), ("channels", C.c_int32), ("height", C.c_int32), ("width", C.c_int32),
                 ("random_crop", C.c_int32), ("labels", C.c_int32), ("stop_on_bad", C.c_int32), ("shuffle", C.c_int32),
-                ("seed", C.c_uint64), ("held_out", C.c_double), ("part", C.c_int32), ("reserved", C.c_int32)]
+                ("seed", C.c_uint64), ("held_out", C.c_double), ("part", C.c_int32), ("reserved", C.c_int32), ("class_names", C.c_char_p)]
 
 
 class DatasetInfo(Struct):

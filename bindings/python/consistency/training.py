@@ -10,7 +10,7 @@
 import ctypes as C
 import json
 from contextlib import nullcontext
-from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple, Union
+from typing import Any, Callable, ContextManager, Dict, List, Optional, Sequence, Tuple, Union
 
 from ._lib import (DATASET_FOUND, PROGRESS, TRAIN, DatasetCheckOptions, DatasetInfo, DatasetOptions, DatasetPackOptions,
                    DatasetReport, OptionInfo, TrainInputs, TrainReport, choices, lib)
@@ -75,18 +75,30 @@ def _class_text(name: bytes) -> str:
         return name.decode("latin-1")
 
 
+def _joined(names: Sequence[str]) -> bytes:
+    """As cm_dataset_options takes them."""
+    if isinstance(names, (str, bytes)) or not all(isinstance(name, str) for name in names):
+        raise TypeError("class_names is a list of texts, one for each class")
+    for name in names:
+        if "," in name or "\0" in name:
+            raise ValueError("class_names: %r has a comma or NUL" % name)
+    return ",".join(names).encode()
+
+
 class Dataset(Handle):
     """Pictures and classes: a folder, .tar, .zip, .npz, CIFAR-10 binary or MNIST idx.
 
     size: pictures are cut to size x size; labels: "auto", "none", "folder", "prefix".
     part: "training" or "held-out" opens that part of the set, of which the share held_out is held out.
+    class_names: a name for each class, in place of those that the set has (idx and npz have none).
     classes_from says where classes come from ("folder names", "file names", "dataset.json", ...), None without.
     One read, or one trainer's run, at a time."""
 
     _what, _free = "data set", lib.cm_dataset_free
 
     def __init__(self, path: Path, size: int = 0, channels: int = 0, labels: str = "auto", random_crop: bool = False,
-                 stop_on_bad: bool = False, shuffle: bool = True, seed: int = 0, part: str = "all", held_out: float = 0) -> None:
+                 stop_on_bad: bool = False, shuffle: bool = True, seed: int = 0, part: str = "all", held_out: float = 0,
+                 class_names: Optional[Sequence[str]] = None) -> None:
         o = DatasetOptions()
         lib.cm_dataset_options_init(C.byref(o), C.sizeof(o))
         if channels not in (0, 1, 3):
@@ -96,6 +108,8 @@ class Dataset(Handle):
         o.random_crop, o.stop_on_bad = _values.flag(random_crop, "random_crop"), _values.flag(stop_on_bad, "stop_on_bad")
         o.shuffle, o.seed = 1 if _values.flag(shuffle, "shuffle") else 2, _values.seed(seed)
         o.part, o.held_out = _values.choice(part, "part", _PARTS), _values.number(held_out, "held_out")
+        if class_names is not None:
+            o.class_names = _joined(class_names)
         handle = C.c_void_p()
         with _context() as context:
             _check(lib.cm_dataset_open(context, _values.path(path), C.byref(o), C.byref(handle)))
