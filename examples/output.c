@@ -47,6 +47,13 @@ static cm_images views(const output *o, size_t n, const uint8_t *pixels)
     return cm_images_u8(n, o->height, o->width, o->channels, pixels);
 }
 
+/* The images as they stand on the page: their sizes. */
+static cm_images shown(const output *o, const uint8_t *pixels)
+{
+    const int32_t times = o->times > 1 ? o->times : 1;
+    return cm_images_u8(o->count, o->height * times, o->width * times, o->channels, pixels);
+}
+
 static cm_status check_file(const output *o, const char *path, int32_t height, int32_t width)
 {
     const cm_images image = cm_images_u8(1, height, width, o->channels ? o->channels : 3, NULL);
@@ -85,7 +92,7 @@ cm_status output_open(output *o)
     int32_t height, width;
     size_t size = (size_t)o->height * (size_t)o->width * (size_t)o->channels;
     if (o->pattern) return check_files(o);
-    const cm_images images = views(o, o->count, o->pixels);
+    const cm_images images = shown(o, NULL);
     if (o->arrays && o->count > SIZE_MAX / size) return CM_ERR_MEMORY;
     if (o->arrays) {
         o->pixels = malloc(o->count * size);
@@ -155,16 +162,27 @@ cm_status output_put(output *o, size_t n, const float *images)
     return status;
 }
 
-cm_status output_finish(output *o)
+/* Each point as a square of o->times x o->times, in place of the pixels. */
+static cm_status enlarge(output *o)
+{
+    const size_t times = (size_t)o->times, c = (size_t)o->channels, width = (size_t)o->width;
+    const size_t lines = o->count * (size_t)o->height, line = width * times * c;
+    uint8_t *large = malloc(lines * times * line);
+    if (!large) return CM_ERR_MEMORY;
+    for (size_t y = 0; y < lines; y++) {
+        uint8_t *to = large + y * times * line;
+        for (size_t x = 0; x < width * times; x++) memcpy(to + x * c, o->pixels + (y * width + x / times) * c, c);
+        for (size_t k = 1; k < times; k++) memcpy(to + k * line, to, line);
+    }
+    free(o->pixels);
+    o->pixels = large;
+    return CM_OK;
+}
+
+static cm_status write_page(output *o)
 {
     int32_t height, width;
-    if (o->pattern) return CM_OK;
-    const cm_images images = views(o, o->count, o->pixels);
-    if (o->arrays) {
-        cm_samples_options options = CM_SAMPLES_OPTIONS_INIT;
-        options.overwrite = o->force;
-        return cm_samples_write(NULL, o->page, &images, o->labels, &options);
-    }
+    const cm_images images = shown(o, o->pixels);
     cm_status status = cm_image_named_grid_size(&images, o->columns, o->margin, o->names, &height, &width);
     if (status != CM_OK) return status;
     uint8_t *page = malloc((size_t)height * (size_t)width * (size_t)o->channels);
@@ -174,6 +192,19 @@ cm_status output_finish(output *o)
     if (status == CM_OK) status = write_picture(o, o->page, &paper, 0, 0);
     free(page);
     return status;
+}
+
+cm_status output_finish(output *o)
+{
+    if (o->pattern) return CM_OK;
+    if (o->arrays) {
+        const cm_images images = views(o, o->count, o->pixels);
+        cm_samples_options options = CM_SAMPLES_OPTIONS_INIT;
+        options.overwrite = o->force;
+        return cm_samples_write(NULL, o->page, &images, o->labels, &options);
+    }
+    const cm_status status = o->times > 1 ? enlarge(o) : CM_OK;
+    return status == CM_OK ? write_page(o) : status;
 }
 
 void output_free(output *o)

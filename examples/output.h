@@ -10,6 +10,7 @@ typedef struct output {
     int32_t *labels;            /* of all images, for it; or NULL             */
     int force;                  /* replace existing files                     */
     int32_t margin, columns;    /* of the page                                */
+    int32_t times;              /* each point of an image is so many on the page, both ways; 0: one */
     const char **names;         /* over its columns, or NULL                  */
     int32_t channels, height, width;
     uint64_t first; /* number of the first file                   */

@@ -18,6 +18,7 @@ enum {
     NPZ,
     COLUMNS,
     MARGIN,
+    ENLARGE,
     FORCE,
     LABELS,
     GUIDANCE,
@@ -39,6 +40,7 @@ static const cli_option options[] = {
     {"npz", 0, "FILE", "write all images as the array arr_0 of a file instead, and their labels as arr_1"},
     {"columns", 0, "N", "the number of images in a row of the page (as many as there are rows)"},
     {"margin", 0, "PIXELS", "the space around each image of the page (2)"},
+    {"enlarge", 0, "N", "each point of an image is N x N points of the page, 1 to 16 (1)"},
     {"force", 0, NULL, "replace files that exist"},
     {"labels", 'l', "LIST",
      "class numbers or names, used in turn; 'all': each, with a column of its own; 'rows': each in a row; 'none': "
@@ -323,7 +325,7 @@ static void read_command(program *p)
     if (v[LIKE]) {
         const char *model = note_like(c, v[LIKE], p->values, p->like);
         if (!c->n_operands) p->c.operands[p->c.n_operands++] = model;
-        if (v[IMAGES] || v[NPZ]) p->values[MARGIN] = NULL; /* of the page */
+        if (v[IMAGES] || v[NPZ]) p->values[MARGIN] = p->values[ENLARGE] = NULL; /* of the page */
         if ((v[IMAGES] || v[NPZ]) && !(v[LABELS] && strcmp(v[LABELS], "rows") == 0)) p->values[COLUMNS] = NULL;
     }
     for (int i = METHOD; i < N_OPTIONS; i++)
@@ -336,6 +338,9 @@ static void read_command(program *p)
     p->count = v[COUNT] ? (size_t)cli_integer(c, "count", v[COUNT], 1, 1000000000) : 0;
     p->out.columns = v[COLUMNS] ? (int32_t)cli_integer(c, "columns", v[COLUMNS], 1, 65535) : 0;
     p->out.margin = v[MARGIN] ? (int32_t)cli_integer(c, "margin", v[MARGIN], 0, 1000) : 2;
+    p->out.times = v[ENLARGE] ? (int32_t)cli_integer(c, "enlarge", v[ENLARGE], 1, 16) : 1;
+    if (v[ENLARGE] && (v[IMAGES] || v[NPZ]))
+        cli_usage_error(c, "--enlarge has no effect with --%s", v[NPZ] ? "npz" : "images");
     if (v[NPZ] && (v[OUTPUT] || v[IMAGES])) cli_usage_error(c, "give one of --output, --images and --npz");
     if (v[NPZ] && (v[MARGIN] || (v[COLUMNS] && !p->rows)))
         cli_usage_error(c, "--%s has no effect with --npz", v[MARGIN] ? "margin" : "columns");

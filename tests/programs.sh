@@ -145,6 +145,22 @@ expect 2 "needs a value" $bin/cm-sample $model --steps
 expect 2 "whole number" $bin/cm-sample $model -n 0
 expect 2 "%d" $bin/cm-sample $model --images "$dir/%s%n.png"
 expect 2 "margin has no effect" $bin/cm-sample $model --images "$dir/n-%d.png" --margin 2
+# Enlarged: each point is a square, and the note says it.
+$bin/cm-sample $model -n 4 --columns 2 --margin 0 -q -o $dir/plain.png
+$bin/cm-sample $model -n 4 --columns 2 --margin 0 -q --enlarge 3 -o $dir/large.png
+PYTHONPATH=bindings/python CONSISTENCY_BUILD=${bin%/bin} python3 - $dir/plain.png $dir/large.png <<'END' || fail "the enlarged page is another one"
+import sys, consistency as cm
+a, b = (cm.read_image(p).tolist()[0] for p in sys.argv[1:])
+a, b = (p[0] if isinstance(p[0][0], list) else p for p in (a, b))
+assert len(b) == 3 * len(a) == 192 and len(b[0]) == 192
+assert all(b[y][x] == a[y // 3][x // 3] for y in range(192) for x in range(192))
+END
+expect 0 "large2.png" $bin/cm-sample --like $dir/large.png -o $dir/large2.png
+cmp -s $dir/large.png $dir/large2.png || fail "--like draws an enlarged page otherwise"
+expect 0 "large-%d.png" $bin/cm-sample --like $dir/large.png --images "$dir/large-%d.png"
+expect 2 "enlarge has no effect with --images" $bin/cm-sample $model --images "$dir/n-%d.png" --enlarge 2
+expect 2 "enlarge has no effect with --npz" $bin/cm-sample $model --npz $dir/n.npz --enlarge 2
+expect 1 "outside the limits" $bin/cm-sample $model -n 20000 --enlarge 16 -o $dir/huge.png
 expect 2 "columns has no effect" $bin/cm-sample $model --images "$dir/n-%d.png" --columns 2
 expect 2 "margin has no effect" $bin/cm-edit interpolate $model --images "$dir/n-%d.png" --margin 0
 expect 1 "labels[0] is 12" $bin/cm-sample $model --labels 12 -o $dir/f.png
