@@ -256,17 +256,11 @@ static void add(char text[PLAN_OPTIONS], const char *format, ...)
     va_end(args);
 }
 
-/* Half-lives that are whole numbers; of a stage of a few steps some are the same one.  The ramps reach them after
- * four fifths of the stage. */
-static void add_averages(char text[PLAN_OPTIONS], double images)
+/* Half-lives that follow the steps when these are revised.  The ramps reach them after four fifths of the stage. */
+static void add_averages(char text[PLAN_OPTIONS])
 {
-    double taken[PLAN_AVERAGES] = {0};
-    for (int i = 0; i < PLAN_AVERAGES; i++) {
-        int is_new = 1;
-        taken[i] = fmax(1, round(images * recipe.averages[i]));
-        for (int k = 0; k < i; k++) is_new = is_new && taken[k] != taken[i];
-        if (is_new) add(text, "%shalflife:%.0f:%.4g", i ? "," : " ema=", taken[i], 1.25 * recipe.averages[i]);
-    }
+    for (int i = 0; i < PLAN_AVERAGES; i++)
+        add(text, "%shalflife:%.4g%%:%.4g", i ? "," : " ema=", 100 * recipe.averages[i], 1.25 * recipe.averages[i]);
 }
 
 static void write_options(const plan_facts *f, const plan_wishes *w, const plan *p, plan_stage *s)
@@ -275,7 +269,7 @@ static void write_options(const plan_facts *f, const plan_wishes *w, const plan 
     s->options[0] = '\0';
     add(s->options, "objective=%s batch=%d %s precision=%s", s->kind->objective, p->batch, s->kind->options,
         p->precision == PLAN_BF16 ? "bf16" : "f32");
-    add_averages(s->options, (double)s->steps * p->batch);
+    add_averages(s->options);
     if (s->kind->has_huber)
         add(s->options, " huber_c=%.4g", recipe.huber * sqrt((double)f->channels * p->side * p->side));
     if (f->may_mirror) add(s->options, " %s", recipe.mirrored);

@@ -132,6 +132,16 @@ run(*auto, *small, "--budget", "60s", "--sample-every", "0", "--set", "teacher.s
 choices = [e for e in events(top + "/poor") if e["event"] == "averages"]
 if choices[0]["best"] != "ema-halflife-16.safetensors" or len(choices[0]["scores"]) != 2:
     fail("a poor average was taken: %s" % choices)
+# Steps that the clock decides are revised on the way, and half-lives follow them; but for a revision to the step at hand,
+# with which the stage ends as it is.
+run(*auto, *small, "--budget", "8s", "--set", "tune.ema=halflife:50%,halflife:7%:0.1", "--out", top + "/revised", word="the model is")
+log = events(top + "/revised")
+for stage, shares in (("teacher", (4, 1, 10)), ("tune", (50, 7))):
+    lines = {e["event"]: e for e in log if e.get("stage") == stage}  # the last one of each kind
+    last = lines["ended"]["steps"], lines.get("revised", {}).get("before", 0)
+    named = [sorted("ema-halflife-%.10g.safetensors" % (share / 100 * (steps * 16)) for share in shares) for steps in last]
+    if sorted(lines["averages"]["scores"]) not in named:
+        fail("the averages of the %s, whose last steps are %s: %s" % (stage, last, lines["averages"]))
 run(*auto, *small, "--budget", "60s", "--sample-every", "0", "--set", "teacher.steps=2", "--set", "tune.steps=2", "--class-names", "azure,scarlet",
     "--out", top + "/named", word="the model is")
 said = subprocess.run([o.build + "/bin/cm-info", top + "/named/model.safetensors"], env=env, capture_output=True, text=True).stdout

@@ -66,6 +66,48 @@ START_TEST(resume_is_exact)
 }
 END_TEST
 
+/* Where changes are allowed, an average goes on from the one of its name, or else from the one of its form in its
+ * place. */
+START_TEST(other_averages)
+{
+    static const struct {
+        const char *ema;
+        int from[2]; /* the average whose weights are read, -1: there is none */
+    } rows[] = {{"halflife:50:0.5,0.9", {0, 1}}, {"halflife:80:0.5,0.9", {0, 1}}, {"0.9,halflife:50:0.5", {1, 0}},
+                {"halflife:60,0.95", {0, 1}},    {"power:0.1,0.9", {-1, -1}},     {"0.9,halflife:60", {-1, -1}}};
+    cm_train_settings o = options("edm");
+    char run[100];
+    double losses[4];
+    float *kept[2];
+    snprintf(run, sizeof run, "%s/other-averages", dir);
+    OK(cmi_settings_set(&o, "ema", rows[0].ema));
+    cm_trainer *t = trainer("edm", &o);
+    OK(steps(t, 4, losses));
+    OK(cm_trainer_save(t, run, 0));
+    const size_t size = t->learner->floats * sizeof(float);
+    for (int k = 0; k < 2; k++) {
+        kept[k] = malloc(size);
+        ck_assert_ptr_nonnull(kept[k]);
+        memcpy(kept[k], t->ema[k], size);
+    }
+    ck_assert_int_ne(memcmp(kept[0], kept[1], size), 0);
+    cm_trainer_free(t);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        OK(cmi_settings_set(&o, "ema", rows[i].ema));
+        cm_trainer *other = trainer("edm", &o);
+        if (i > 0) FAILS(cm_trainer_resume(other, run, NULL, 0), CM_ERR_ARGUMENT, "other options: ema was");
+        const cm_status status = cm_trainer_resume(other, run, NULL, CM_RESUME_ANY);
+        ck_assert_msg(status == (rows[i].from[0] < 0 ? CM_ERR_IO : CM_OK), "%s: %s", rows[i].ema, cm_last_message());
+        for (int k = 0; k < 2 && status == CM_OK; k++)
+            ck_assert_msg(memcmp(other->ema[k], kept[rows[i].from[k]], size) == 0, "average %d of %s", k,
+                          rows[i].ema);
+        cm_trainer_free(other);
+    }
+    free(kept[0]);
+    free(kept[1]);
+}
+END_TEST
+
 static void damage(const char *path, long at)
 {
     FILE *f = fopen(path, "r+b");
@@ -546,6 +588,7 @@ Suite *make_suite(void)
     tcase_add_test(t, latest_is_followed);
     tcase_add_test(t, trouble_with_data);
     tcase_add_test(t, trouble_with_checkpoints);
+    tcase_add_test(t, other_averages);
     tcase_add_test(t, class_names);
     tcase_add_test(t, class_names_of_files);
     tcase_add_test(t, old_checkpoints_go);

@@ -663,9 +663,10 @@ typedef enum cm_resume_changes {
  * cm_option_info) have to be the checkpoint's.  An option of the checkpoint that this library does not know is a
  * difference, and one that the checkpoint lacks had its default.  Errors: ARGUMENT lists the differences, those of
  * options before those of the data, or names the first class whose number differs (with CM_RESUME_ANY the data set's
- * are taken).  STATE: there is no checkpoint, or the directory is locked.  FORMAT: no checkpoint is undamaged. SHAPE:
- * the checkpoint's network is another one.  IO, MEMORY.  After SHAPE, IO or MEMORY the weights may be those of
- * neither: resume again, or free the trainer. */
+ * are taken).  With CM_RESUME_ANY an average of "ema" that the checkpoint has not under its name goes on from the one
+ * of its form in its place; IO where there is none.  STATE: there is no checkpoint, or the directory is locked.
+ * FORMAT: no checkpoint is undamaged. SHAPE: the checkpoint's network is another one.  IO, MEMORY.  After SHAPE, IO
+ * or MEMORY the weights may be those of neither: resume again, or free the trainer. */
 CM_API cm_status cm_trainer_resume(cm_trainer *trainer, const char *run, const cm_dataset *dataset,
                                    int32_t allow_changes);
 

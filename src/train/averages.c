@@ -75,13 +75,13 @@ static cm_status read_rate(char *item, cm_ema_rate *rate, double *share)
 {
     char *value = read_form(item, &rate->form), *ramp = strchr(value, ':');
     if (ramp) *ramp++ = '\0';
-    const int is_share = *value && value[strlen(value) - 1] == '%';
-    if (is_share) CM_TRY(read_share(value, rate, share));
-    if (is_share && (!ramp || cmi_number_read(ramp, &rate->ramp))) return CM_OK;
-    if (!is_share && cmi_number_read(value, &rate->value) && (!ramp || cmi_number_read(ramp, &rate->ramp)))
-        return CM_OK;
-    CM_FAIL(CM_ERR_ARGUMENT, "ema: '%.64s' is not a number (rates look like 0.999,warmup:0.999,halflife:500000)",
-            value);
+    if (*value && value[strlen(value) - 1] == '%') CM_TRY(read_share(value, rate, share));
+    else if (!cmi_number_read(value, &rate->value))
+        CM_FAIL(CM_ERR_ARGUMENT, "ema: '%.64s' is not a number (rates look like 0.999,warmup:0.999,halflife:500000)",
+                value);
+    if (ramp && !cmi_number_read(ramp, &rate->ramp))
+        CM_FAIL(CM_ERR_ARGUMENT, "ema: '%.64s' is not a number, which a ramp is (halflife:500000:0.05)", ramp);
+    return CM_OK;
 }
 
 cm_status cmi_averages_read(const char *text, cm_averages *out)
@@ -107,6 +107,21 @@ void cmi_averages_of_run(cm_averages *a, double images)
 {
     for (int i = 0; i < a->count; i++)
         if (a->shares[i] > 0) a->rates[i].value = a->shares[i] * images;
+}
+
+cm_status cmi_averages_check(const cm_averages *a)
+{
+    char one[48], other[48];
+    for (int i = 0; i < a->count; i++) {
+        cmi_average_label(&a->rates[i], one, sizeof one);
+        for (int k = 0; k < i; k++) {
+            cmi_average_label(&a->rates[k], other, sizeof other);
+            if (strcmp(one, other) == 0)
+                CM_FAIL(CM_ERR_ARGUMENT,
+                        "ema: averages %d and %d of this run would have one file, ema-%s.safetensors", k, i, one);
+        }
+    }
+    return CM_OK;
 }
 
 void cmi_averages_text(const cm_averages *a, char text[CM_AVERAGES_SIZE])

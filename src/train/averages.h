@@ -21,6 +21,8 @@ enum { CM_AVERAGES_SIZE = 1024 };
 cm_status cmi_averages_read(const char *text, cm_averages *out);
 /* Gives those that are shares their half-lives in images. */
 void cmi_averages_of_run(cm_averages *averages, double images);
+/* Whether each has a name of its own, once those that are shares have their half-lives; ARGUMENT. */
+cm_status cmi_averages_check(const cm_averages *averages);
 void cmi_averages_text(const cm_averages *averages, char text[CM_AVERAGES_SIZE]);
 /* [{"form", "value", "ramp"}, ...] */
 json_t *cmi_averages_json(const cm_averages *averages);

@@ -128,6 +128,7 @@ cm_status cmi_settings_check(const cm_train_settings *s, int cpu_level)
     CM_TRY(check_annealing(s));
     CM_TRY(check_scales(s, &d));
     CM_TRY(check_flow(s, &d));
+    CM_TRY(cmi_averages_check(&s->ema));
     return objective->check ? objective->check(s, &d) : CM_OK;
 }
 

@@ -176,8 +176,26 @@ static cm_status find_good(cm_trainer *t, const char *checkpoints, char *directo
 /* A checkpoint that is read. */
 typedef struct {
     char directory[CM_STATE_PATH];
-    int64_t parts; /* its moments and averages are split into so many; 0: whole */
+    int64_t parts;        /* its moments and averages are split into so many; 0: whole */
+    cm_averages averages; /* that it has; none where they cannot be told */
 } source;
+
+/* Where changes are allowed an average may have another number than before: it goes on from the one of its form that
+ * stood in its place. */
+static void name_as_before(const cm_trainer *t, const source *from, cm_state_part *part)
+{
+    char label[48], before[48] = "";
+    const int i = part->is_model - 2;
+    if (i < 0 || i >= from->averages.count) return;
+    cmi_average_label(&t->o.ema.rates[i], label, sizeof label);
+    for (int k = 0; k < from->averages.count; k++) {
+        cmi_average_label(&from->averages.rates[k], before, sizeof before);
+        if (strcmp(before, label) == 0) return;
+    }
+    if (from->averages.rates[i].form != t->o.ema.rates[i].form) return;
+    cmi_average_label(&from->averages.rates[i], before, sizeof before);
+    (void)snprintf(part->name, sizeof part->name, "ema-%s.safetensors", before);
+}
 
 /* The blocks of a file, whole. */
 static cm_status load_part(cm_trainer *t, const source *from, const cm_state_part *part)
@@ -194,8 +212,10 @@ static cm_status load_parts(cm_trainer *t, const source *from)
 {
     cm_state_part parts[CM_STATE_FILES];
     const int n = cmi_state_parts(t, parts);
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+        name_as_before(t, from, &parts[i]);
         if (!parts[i].is_split) CM_TRY(load_part(t, from, &parts[i]));
+    }
     return CM_OK;
 }
 
@@ -219,8 +239,10 @@ static cm_status spread_parts(cm_trainer *t, const source *from)
 {
     cm_state_part parts[CM_STATE_FILES];
     const int n = cmi_state_parts(t, parts);
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+        name_as_before(t, from, &parts[i]);
         if (parts[i].is_split) CM_TRY(load_and_spread(t, from, &parts[i]));
+    }
     return CM_OK;
 }
 
@@ -242,6 +264,8 @@ static cm_status resume(cm_trainer *t, const char *run, int32_t allow_changes, s
     cm_status status = cmi_trainer_compare_names(t, json_object_get(state, "config"), allow_changes);
     if (status == CM_OK) status = cmi_state_compare(t, state, allow_changes);
     from->parts = integer(state, "parts");
+    if (cmi_averages_from_json(json_object_get(json_object_get(state, "options"), "ema"), &from->averages) != CM_OK)
+        from->averages.count = 0;
     if (status == CM_OK) status = load_parts(t, from);
     if (status == CM_OK) {
         t->step = integer(state, "step");
@@ -260,7 +284,7 @@ static cm_status resume(cm_trainer *t, const char *run, int32_t allow_changes, s
 cm_status cmi_state_resume(cm_trainer *t, const char *run, int32_t allow_changes)
 {
     size_t held = t->locks.count;
-    source from = {"", 0};
+    source from = {.directory = ""};
     const int reads = cmi_peers_alone(&t->peers) || t->peers.group.rank == 0;
     cm_status status = reads ? resume(t, run, allow_changes, &from) : CM_OK;
     if (status == CM_OK) status = cmi_together_adopt(t);
