@@ -3,6 +3,8 @@
  * A teacher is the better the less it errs about pictures that were held out.  A consistency model is meant to take a
  * noise to where the teacher's trajectory from it ends, so the better one ends nearer to it. */
 #include <dirent.h>
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,6 +113,7 @@ static cm_status score(auto_run *a, const char *checkpoint, const solutions *to,
         if (status != CM_OK) return status;
         if (to->ends) status = distance(a, model, to, &all->scores[i]);
         else status = auto_losses_of(a, model, &losses), all->scores[i] = losses.held_out;
+        if (!isfinite(all->scores[i])) all->scores[i] = DBL_MAX; /* worse than any, and a number of JSON */
         cm_model_free(model);
     }
     return status;

@@ -46,6 +46,7 @@ enum { CHECK, SHOW, PACK, N_TASKS };
 static const char *const tasks[] = {"check", "show", "pack", NULL};
 /* The tasks that read an option, one bit for each; all read what is not here. */
 static const int readers[N_OPTIONS] = {
+    [CLASS_NAMES] = 1 << CHECK | 1 << SHOW,
     [LEAST] = 1 << CHECK,
     [JSON] = 1 << CHECK | 1 << PACK | 1 << SHOW,
     [OUTPUT] = 1 << SHOW | 1 << PACK,

@@ -490,6 +490,8 @@ START_TEST(paths_of_any_bytes)
         (void)snprintf(text, sizeof text, "{\"options\": {}, \"data\": {\"path_hex\": %s}}", damaged[i]);
         FAILS(cm_run_options_read(o, text), CM_ERR_FORMAT, "path_hex is no path");
     }
+    FAILS(cm_run_options_read(o, "{\"options\": {}, \"data\": {\"given_names\": [\"a\", \"b\"]}}"), CM_ERR_FORMAT,
+          "given_names is no text");
     OK(cm_run_options_read(o, "{\"options\": {}, \"data\": {\"random_crop\": true, \"stop_on_bad\": false}}"));
     again = json_of(o);
     ck_assert_ptr_nonnull(strstr(again, "\"random_crop\": 1, \"stop_on_bad\": 0"));

@@ -299,7 +299,7 @@ START_TEST(names_that_are_given)
         const char *names, *word;
     } bad[] = {{"cat", "class_names has 1 names, and the set has 3 classes"},
                {"cat,dog,mouse,bird", "has 4 names"},
-               {"", "has 1 names"},
+               {"", "has 0 names"},
                {"cat,,mouse", "name 1 of 'cat,,mouse' is empty"},
                {"cat,dog,", "name 2"},
                {"cat,d\tg,mouse", "name 1"},

@@ -54,6 +54,7 @@ expect 0 "images       16 x 16" $data check $dir/small.tar --least 1 -l none
 expect 2 "--size has no effect without --images" $data pack $dir/set --size 16 -o $dir/x.tar
 expect 2 "give --output" $data pack $dir/set
 expect 1 "does not end in .tar" $data pack $dir/set -o $dir/x.zip
+expect 2 "--class-names has no effect with pack" $data pack $dir/set --class-names a,b -o $dir/x.tar
 expect 2 "--flip has no effect with check" $data check $dir/set --flip 1
 expect 2 "none of check, show, pack (did you mean" $data chek $dir/set
 expect 2 "give a task" $data check

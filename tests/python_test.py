@@ -932,13 +932,16 @@ class Training(unittest.TestCase):
         with cm.Dataset(self.dir.name, channels=1) as data:
             for bad in ((-1, 1), (0, 0), (0, 1.5), (2**64, 1)):
                 self.assertRaises(ValueError, data.read, *bad)
-        with cm.Dataset("tests/data/pictures", size=16) as data:
-            known = len(data.classes)
-        if known:
-            with cm.Dataset("tests/data/pictures", size=16, class_names=["k%d" % k for k in range(known)]) as data:
-                self.assertEqual(data.classes, ["k%d" % k for k in range(known)])
-        for bad, word in ((["a,b"], "comma"), ("ab", "list of texts"), ([1], "list of texts"), (["a"] * 77, "class_names")):
-            self.assertRaisesRegex((ValueError, TypeError, cm.Error), word, cm.Dataset, self.dir.name, class_names=bad)
+        for name in ("ape", "cow"):
+            os.makedirs(self.dir.name + "/named/" + name)
+            shutil.copy("tests/data/pictures/digit-2.png", self.dir.name + "/named/" + name)
+        for names in (["one", "zw\u00f6lf"], ("b", "a")):
+            with cm.Dataset(self.dir.name + "/named", labels="folder", class_names=names) as data:
+                self.assertEqual(data.classes, list(names))
+        for bad, word in ((["a,b"], "comma"), ("ab", "list of texts"), ([1], "list of texts"), (["a"] * 77, "class_names"), (5, "list of texts"),
+                          ({"a", "b"}, "list of texts"), ((k for k in "ab"), "list of texts")):
+            self.assertRaisesRegex((ValueError, TypeError, cm.Error), word, cm.Dataset, self.dir.name + "/named", labels="folder", class_names=bad)
+        shutil.rmtree(self.dir.name + "/named")
         for name, bad in (("size", 2**32 + 32), ("size", -1), ("seed", -1), ("shuffle", "no"), ("labels", "folders"), ("channels", 2)):
             self.assertRaisesRegex((ValueError, TypeError), name, cm.Dataset, self.dir.name, **{name: bad})
 
@@ -971,12 +974,13 @@ class Training(unittest.TestCase):
         self.assertEqual(page.count("<img "), 1)
         for word in ("At step 9 the loss or the gradient was not finite", "config.json is damaged", "<h1>r\ufffd[1]&lt;b&gt;"):
             self.assertIn(word, page)
-        self.assertIn("The run has been at work for 0 hours. Sample from it with <code>cm-sample ", page)
+        self.assertIn("The run has been at work for 0 minutes. Sample from it with <code>cm-sample ", page)
         self.assertIn("the newest checkpoint is taken", page)
         from consistency import report
         clock = [{"step": k, "wall": 7.0 + 36 * k + (5e5 if k > 50 else 0)} for k in range(101)]
         self.assertAlmostEqual(report.hours(clock), 0.99)  # it stood still for 5e5 seconds after the 50th step
         self.assertEqual(report.hours([{"step": 1, "wall": math.nan}, {"step": 2}]), 0)
+        self.assertEqual([report.duration(h) for h in (0.75, 1, 250.26)], ["45 minutes", "1.0 hours", "250.3 hours"])
         for name in ("best", "model"):
             open(run + "/%s.safetensors" % name, "w").close()
             self.assertEqual(report.model_of(run), "the model is %s.safetensors" % name)

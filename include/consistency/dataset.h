@@ -302,7 +302,8 @@ CM_API void cm_dataset_pack_options_init(cm_dataset_pack_options *options, size_
 /* Writes the set into one tar archive, which cm_dataset_open reads without unpacking it: with the same
  * pictures in the same order and, opened with the same labels, the same classes.  Names are kept where
  * they say the classes; where a number does (dataset.json, idx, CIFAR-10, npz), pictures are called
- * img00000000.png and so on, and a dataset.json says it.  Pictures that are damaged are left out, as
+ * img00000000.png and so on, and a dataset.json says it.  Names that were given (class_names) are
+ * not in it.  Pictures that are damaged are left out, as
  * stop_on_bad says.  *packed, which may be NULL, is how many were written.
  * Equal sets give equal bytes: the archive holds no time and no owner.  It appears whole or not
  * at all.  The name has to end in .tar (ARGUMENT).

@@ -36,7 +36,7 @@ static cm_status take_one(const cm_dataset *d, const char **at, int32_t i, char 
 
 static int32_t count_of(const char *list)
 {
-    int32_t n = 1;
+    int32_t n = *list != '\0';
     for (; *list && n < INT32_MAX; list++) n += *list == ',';
     return n;
 }

@@ -94,10 +94,12 @@ static cm_status keep_path(cm_run_options *o, char **at, const json_t *object, c
     return keep_text(o, at, path);
 }
 
-/* Of all members that are paths. */
-static cm_status check_paths(const json_t *config, const json_t *data, const json_t *run)
+/* Of all members that are paths or names. */
+static cm_status check_texts(const json_t *config, const json_t *data, const json_t *run)
 {
     char path[MOST_PATH];
+    const json_t *names = json_object_get(data, "given_names");
+    if (names && !json_is_string(names)) CM_FAIL(CM_ERR_FORMAT, "given_names is no text of names with commas");
     CM_TRY(path_of(data, "path", path));
     CM_TRY(path_of(config, "teacher", path));
     CM_TRY(path_of(config, "init", path));
@@ -144,7 +146,7 @@ static cm_status apply(cm_run_options *o, const json_t *config)
     const json_t *data = json_object_get(config, "data"), *run = json_object_get(config, "run");
     cm_run_options trial = *o;
     CM_TRY(read_numbers(&trial, data, run)); /* a damaged text changes nothing */
-    CM_TRY(check_paths(config, data, run));
+    CM_TRY(check_texts(config, data, run));
     CM_TRY(read_training(o, json_object_get(config, "options")));
     cmi_run_close_inputs(o);
     CM_TRY(read_numbers(o, data, run));

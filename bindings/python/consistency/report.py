@@ -206,9 +206,13 @@ def model_of(run: str) -> str:
     return "there is no model.safetensors yet, and the newest checkpoint is taken"
 
 
+def duration(hours: float) -> str:
+    return "%.1f hours" % hours if hours >= 1 else "%.0f minutes" % (60 * hours)
+
+
 def introduction(run: str, rows: Sequence[Row]) -> str:
-    return "The run has been at work for %.2g hours. Sample from it with <code>cm-sample %s</code>: %s." % (
-        hours(rows), html.escape(printable(run)), model_of(run))
+    return "The run has been at work for %s. Sample from it with <code>cm-sample %s</code>: %s." % (
+        duration(hours(rows)), html.escape(printable(run)), model_of(run))
 
 
 def is_evaluation(row: Row) -> bool:

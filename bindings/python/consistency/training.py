@@ -9,6 +9,7 @@
 
 import ctypes as C
 import json
+from collections import abc
 from contextlib import nullcontext
 from typing import Any, Callable, ContextManager, Dict, List, Optional, Sequence, Tuple, Union
 
@@ -77,7 +78,7 @@ def _class_text(name: bytes) -> str:
 
 def _joined(names: Sequence[str]) -> bytes:
     """As cm_dataset_options takes them."""
-    if isinstance(names, (str, bytes)) or not all(isinstance(name, str) for name in names):
+    if isinstance(names, (str, bytes)) or not isinstance(names, abc.Sequence) or not all(isinstance(name, str) for name in names):
         raise TypeError("class_names is a list of texts, one for each class")
     for name in names:
         if "," in name or "\0" in name:
