@@ -210,6 +210,7 @@ static void read_data(auto_run *a, json_t *json)
     d->small = (uint64_t)NUMBER("small");
     d->held_out = (uint64_t)NUMBER("held_out");
     d->held_share = NUMBER("held_share");
+    if (!(d->held_share >= 0 && d->held_share <= 0.5)) damaged(a, "plan.json", "held_share");
     d->seed = (uint64_t)json_integer_value(json_object_get(json, "seed"));
     a->facts.pictures = d->pictures;
     a->facts.channels = d->channels;

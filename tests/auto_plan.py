@@ -144,6 +144,12 @@ for stage, shares in (("teacher", (4, 1, 10)), ("tune", (50, 7))):
         fail("the averages of the %s, whose last steps are %s: %s" % (stage, last, lines["averages"]))
 run(*auto, *small, "--budget", "60s", "--sample-every", "0", "--set", "teacher.steps=2", "--set", "tune.steps=2", "--class-names", "azure,scarlet",
     "--out", top + "/named", word="the model is")
+plan = json.load(open(top + "/named/plan.json"))
+for member, bad in (("held_share", -0.1), ("held_share", 0.6), ("held_share", "0.2"), ("class_names", ["azure", "scarlet"]), ("class_names", 5)):
+    os.makedirs(top + "/damaged", exist_ok=True)
+    with open(top + "/damaged/plan.json", "w") as f:
+        json.dump({**plan, "data": {**plan["data"], member: bad}}, f)
+    run("--resume", "--out", top + "/damaged", code=1, word="damaged/plan.json is damaged: " + member)
 said = subprocess.run([o.build + "/bin/cm-info", top + "/named/model.safetensors"], env=env, capture_output=True, text=True).stdout
 if "0 azure, 1 scarlet" not in said:
     fail("the names that were given are not in the model:\n%s" % said)
