@@ -11,12 +11,16 @@
 #include <unistd.h>
 
 enum { RESUMABLE = 75 };
-static const double end_share =
-    0.98; /* of the budget, that the stages may take: the others are pages and the report */
 
 double auto_spent(const auto_run *a)
 {
     return a->before + cli_seconds() - a->began;
+}
+
+double auto_left(const auto_run *a)
+{
+    static const double share = 0.98; /* of the budget; the others are pages and the report */
+    return share * a->budget - auto_spent(a);
 }
 
 void auto_fail(const auto_run *a, const char *path, const char *reason)
@@ -262,7 +266,6 @@ static cm_status make_plan(auto_run *a, const auto_request *r)
     cm_status status = auto_look(a, r);
     if (status == CM_OK) status = auto_measure(a);
     if (status != CM_OK) return status;
-    a->facts.budget = end_share * a->budget - auto_spent(a);
     const char *wrong = plan_make(&a->facts, &a->wishes, &a->plan);
     if (wrong) cli_usage_error(a->c, "no plan for %s: %s", r->budget, wrong);
     check_given(a);
@@ -323,8 +326,7 @@ static void set_out(auto_run *a, int stage, int is_resumed)
 {
     plan_stage *s = &a->plan.stages[stage];
     if (is_resumed && a->stage == stage && a->stage_ends > 0) return; /* as the clock's file has it */
-    const double left = end_share * a->budget - auto_spent(a);
-    const double allowed = plan_allowance(&a->plan, stage, left, a->slowness);
+    const double allowed = plan_allowance(&a->plan, stage, auto_left(a), a->slowness);
     const int is_begun = is_resumed && a->stage == stage;
     a->stage = stage;
     a->stage_ends = auto_spent(a) + allowed;

@@ -76,6 +76,7 @@ int auto_train(cli *c, auto_request *request);
 int auto_is_plan(const char *out);
 /* Seconds that the plan has been at work. */
 double auto_spent(const auto_run *a);
+double auto_left(const auto_run *a); /* for the stages */
 /* "OUT/NAME", "OUT/stages/2-mid/NAME" */
 void auto_path(const auto_run *a, const char *name, char path[AUTO_PATH]);
 void auto_stage_path(const auto_run *a, int stage, const char *name, char path[AUTO_PATH]);

@@ -266,10 +266,12 @@ cm_status auto_measure(auto_run *a)
 {
     plan_measure wanted;
     cm_status status = CM_OK;
+    a->facts.budget =
+        auto_left(a); /* the plan is made with what it was at the last measurement, so that none is missing */
     while (status == CM_OK && plan_next(&a->facts, &a->wishes, &wanted) && a->facts.n_measures < PLAN_MEASURES) {
         status = time_one(a, &wanted);
         if (status == CM_OK) a->facts.measures[a->facts.n_measures++] = wanted;
-        a->facts.budget = a->budget - auto_spent(a);
+        a->facts.budget = auto_left(a);
     }
     return status;
 }
