@@ -116,7 +116,8 @@ typedef struct plan {
 const plan_kind *plan_kind_of(int stage, int tuning);
 /* Whether a measurement is missing; then *wanted is what, without its seconds. */
 int plan_next(const plan_facts *facts, const plan_wishes *wishes, plan_measure *wanted);
-/* The plan, once plan_next wants nothing more for the same facts, the budget among them.  NULL, or a sentence that says why there is none. */
+/* The plan, once plan_next wants nothing more for the same facts, the budget among them.  NULL, or a sentence that
+ * says why there is none. */
 const char *plan_make(const plan_facts *facts, const plan_wishes *wishes, plan *out);
 /* The JSON of a network of the ladder; fails (0) where `side` cannot be halved as often as it needs. */
 int plan_network(int rung, int side, int channels, int classes, int augment_dim, char text[PLAN_NETWORK]);
