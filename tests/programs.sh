@@ -146,9 +146,9 @@ expect 2 "whole number" $bin/cm-sample $model -n 0
 expect 2 "%d" $bin/cm-sample $model --images "$dir/%s%n.png"
 expect 2 "margin has no effect" $bin/cm-sample $model --images "$dir/n-%d.png" --margin 2
 # Enlarged: each point is a square, and the note says it.
-$bin/cm-sample $model -n 4 --columns 2 --margin 0 -q -o $dir/plain.png
+$bin/cm-sample $model -n 4 --columns 2 --margin 0 -q -o $dir/as_drawn.png
 $bin/cm-sample $model -n 4 --columns 2 --margin 0 -q --enlarge 3 -o $dir/large.png
-PYTHONPATH=bindings/python CONSISTENCY_BUILD=${bin%/bin} python3 - $dir/plain.png $dir/large.png <<'END' || fail "the enlarged page is another one"
+PYTHONPATH=bindings/python CONSISTENCY_BUILD=${bin%/bin} python3 - $dir/as_drawn.png $dir/large.png <<'END' || fail "the enlarged page is another one"
 import sys, consistency as cm
 a, b = (cm.read_image(p).tolist()[0] for p in sys.argv[1:])
 a, b = (p[0] if isinstance(p[0][0], list) else p for p in (a, b))
