@@ -483,6 +483,12 @@ $bin/cm-sample $dir/run/model.safetensors --no-note --steps 2 -n 2 -o $dir/of_fi
 mv $dir/run/model.safetensors $dir/run.safetensors
 expect 0 "step-000000003/ema-warmup-0.9.safetensors is used" $bin/cm-sample $dir/run --steps 2 -n 2 -o $dir/of_run.png --force
 expect 0 "is finished" $bin/cm-train --out $dir/run --resume
+# Of several averages the first of the options, not of the alphabet, unless the options cannot be told.
+expect 0 "saved step 2" $bin/cm-train --data $dir/set --preset smoke --steps 2 --batch 4 --threads 1 --set ema=halflife:9,halflife:10 --out $dir/two_averages
+rm $dir/two_averages/model.safetensors
+expect 0 "step-000000002/ema-halflife-9.safetensors is used" $bin/cm-info $dir/two_averages
+echo "{" > $dir/two_averages/checkpoints/step-000000002/state.json
+expect 0 "step-000000002/ema-halflife-10.safetensors is used" $bin/cm-info $dir/two_averages
 expect 0 "$dir/run/model.safetensors is used" $bin/cm-info $dir/run
 expect 0 "$dir/run/model.safetensors is used" $bin/cm-convert $dir/run $dir/of_run.pt
 mkdir -p $dir/adopted/checkpoints && cp $dir/run/config.json $dir/adopted && cp $model $dir/adopted/model.safetensors

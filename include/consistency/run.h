@@ -161,7 +161,7 @@ CM_API cm_status cm_run_options_load(cm_run_options *options, const char *direct
 CM_API cm_status cm_run_options_check(cm_run_options *options);
 
 /* Which file of a run's directory to use: model.safetensors, best.safetensors or, of a run that has neither, the
- * newest checkpoint's first average by name, or its weights; of a plan of several runs (cm-train --preset auto),
+ * newest checkpoint's first average, or its weights; of a plan of several runs (cm-train --preset auto),
  * which has a plan.json, its model.safetensors or that of its last stage.  path: of `size` bytes.  context: NULL
  * means a private one. Errors: ARGUMENT: no directory of a run, NULL; IO: there is no checkpoint yet; LIMIT: `size`
  * is too small; MEMORY. */

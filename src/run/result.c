@@ -6,8 +6,10 @@
 
 #include "diffusion/model.h"
 #include "io/directory.h"
+#include "io/json_tree.h"
 #include "run/files.h"
 #include "run/ranks.h"
+#include "train/averages.h"
 
 static const char result_name[] = "model.safetensors", best_name[] = "best.safetensors";
 enum { NAME = 256 };
@@ -75,12 +77,41 @@ cm_status cmi_result_look(const cm_run *r, int *is_there)
 
 /* --- from outside ------------------------------------------------------------------------------ */
 
-/* The first average of a checkpoint by its name, or the weights themselves. */
+/* The file of the first average of a checkpoint's options; "" where they cannot be told. */
+static cm_status first_average(cm_context *context, const char *directory, char name[NAME])
+{
+    char path[4096], label[48];
+    unsigned char *text = NULL;
+    size_t size;
+    int is;
+    json_t *state = NULL;
+    cm_averages averages = {.count = 0};
+    name[0] = '\0';
+    CM_TRY(look(directory, "state.json", NULL, CM_PATH_FILE, path, sizeof path, &is));
+    if (!is) return CM_OK;
+    cm_status status = cmi_file_read(context, path, CM_JSON_TEXT, &text, &size);
+    if (status == CM_OK) status = cmi_json_tree(path, (const char *)text, size, &state);
+    if (status == CM_OK)
+        status = cmi_averages_from_json(json_object_get(json_object_get(state, "options"), "ema"), &averages);
+    json_decref(state);
+    cmi_free(context, text);
+    if (status == CM_OK && averages.count) {
+        cmi_average_label(&averages.rates[0], label, sizeof label);
+        (void)snprintf(name, NAME, "ema-%s.safetensors", label);
+    }
+    return status == CM_ERR_MEMORY || status == CM_ERR_IO ? status : CM_OK;
+}
+
+/* The first average of a checkpoint, else the first one by its name, or the weights themselves. */
 static cm_status of_checkpoint(cm_context *context, const char *directory, char *path, size_t size)
 {
     cm_names names;
     int is;
-    char first[NAME] = "model.safetensors";
+    char first[NAME];
+    CM_TRY(first_average(context, directory, first));
+    if (first[0]) CM_TRY(look(directory, first, NULL, CM_PATH_FILE, path, size, &is));
+    if (first[0] && is) return CM_OK;
+    (void)snprintf(first, sizeof first, "model.safetensors");
     CM_TRY(cmi_directory_list(context, directory, &names));
     for (size_t i = 0; i < names.count; i++) {
         const char *name = names.name[i];
