@@ -13,7 +13,7 @@ p = argparse.ArgumentParser()
 p.add_argument("build")
 p.add_argument("data")
 p.add_argument("--minutes", type=float, default=30)
-p.add_argument("--turn", type=float, default=20, help="seconds of a turn, at least 5 (the peer takes a gap of 2 for a stop)")
+p.add_argument("--turn", type=float, default=20, help="seconds of a turn, at least 5")
 p.add_argument("--threads", type=int, default=2)
 p.add_argument("--preset", default="digits-sct-30min")
 p.add_argument("--compile", action="store_true", help="the peer by torch.compile")
@@ -21,6 +21,8 @@ p.add_argument("--peer-python", default=sys.executable, help="a Python that has 
 p.add_argument("--samples", type=int, default=10000)
 p.add_argument("--out", default="race")
 o = p.parse_args()
+if o.turn < 5:
+    p.error("--turn %g: at least 5 seconds, since the peer takes a gap of 2 for a stop" % o.turn)
 teacher = "tests/data/models/digits_teacher.safetensors"
 os.makedirs(o.out)
 seconds = 60 * o.minutes
