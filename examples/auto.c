@@ -139,7 +139,8 @@ static void take(auto_run *a, const auto_request *r)
     a->budget = a->facts.budget = read_budget(a->c, r->budget);
     d->labels = r->labels ? cli_choice(a->c, "labels", r->labels, rules) : CM_LABELS_AUTO;
     if (r->class_names && strlen(r->class_names) >= sizeof d->class_names)
-        cli_usage_error(a->c, "--class-names: more than %zu characters", sizeof d->class_names - 1);
+        cli_usage_error(a->c, "--class-names has %zu characters, of which a plan takes %zu", strlen(r->class_names),
+                        sizeof d->class_names - 1);
     (void)snprintf(d->class_names, sizeof d->class_names, "%s", r->class_names ? r->class_names : "");
     d->random_crop = r->random_crop;
     d->stop_on_bad = r->stop_on_bad;

@@ -144,6 +144,7 @@ for stage, shares in (("teacher", (4, 1, 10)), ("tune", (50, 7))):
         fail("the averages of the %s, whose last steps are %s: %s" % (stage, last, lines["averages"]))
 run(*auto, *small, "--budget", "60s", "--sample-every", "0", "--set", "teacher.steps=2", "--set", "tune.steps=2", "--class-names", "azure,scarlet",
     "--out", top + "/named", word="the model is")
+run(*auto, "--budget", "30s", "--class-names", "x" * 4096, "--print-plan", code=2, word="--class-names has 4096 characters, of which a plan takes 4095")
 plan = json.load(open(top + "/named/plan.json"))
 for member, bad in (("held_share", -0.1), ("held_share", 0.6), ("held_share", "0.2"), ("class_names", ["azure", "scarlet"]), ("class_names", 5)):
     os.makedirs(top + "/damaged", exist_ok=True)
