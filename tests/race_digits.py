@@ -47,7 +47,16 @@ def pace(turn):
 
 
 def race(sides):
-    """Turns until both have ended; the seconds of each at work."""
+    """Turns until both have ended; the seconds of each at work.  Neither is left stopped where this program ends before them."""
+    try:
+        return take_turns(sides)
+    finally:
+        for side in sides.values():
+            if side.poll() is None:
+                side.kill()
+
+
+def take_turns(sides):
     spent = {name: 0.0 for name in sides}
     for side in sides.values():
         side.send_signal(signal.SIGSTOP)
