@@ -275,13 +275,16 @@ include tests/tests.mk
 DEMO := $(BUILD)/demo
 demo: all
 	@mkdir -p $(DEMO)
+	$(BUILD)/bin/cm-sample models/emoji.safetensors --labels people,smileys -n 40 --columns 10 --seed 4 --method multistep \
+	    --sigmas 80,1.5,0.4 --enlarge 2 --force \
+	    -o $(DEMO)/emoji.png
 	$(BUILD)/bin/cm-sample models/digits.safetensors -n 100 --labels rows --columns 10 --force \
 	    -o $(DEMO)/digits-onestep.png
 	$(BUILD)/bin/cm-sample models/digits.safetensors -n 100 --labels rows --columns 10 --force \
 	    --method multistep -o $(DEMO)/digits-twostep.png
 	$(BUILD)/bin/cm-sample models/digits_teacher.safetensors -n 100 --labels rows --columns 10 --force \
 	    --method heun --steps 18 -o $(DEMO)/digits-teacher-heun18.png
-	@echo "The pages are $(DEMO)/digits-onestep.png, digits-twostep.png and digits-teacher-heun18.png"
+	@echo "The pages are $(DEMO)/emoji.png, digits-onestep.png, digits-twostep.png and digits-teacher-heun18.png"
 
 # Paths may have blanks: each stands in quotation marks.  What is written here has the mode of what is copied, whatever the umask.
 PLACE := install -m 644
