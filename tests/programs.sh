@@ -698,7 +698,7 @@ ls $dir | grep -q tmp && fail "temporary files are left"
 # Ctrl-C: clean stop, nothing written.  On a busy machine the program may not
 # even have begun after a second, and then dies of it: try longer.
 for seconds in 1 4 16 64; do
-    timeout -s INT $seconds $bin/cm-sample $teacher --method heun --steps 20000 -n 16 -o $dir/g.png >/dev/null 2>$dir/err
+    timeout --foreground -s INT $seconds $bin/cm-sample $teacher --method heun --steps 20000 -n 16 -o $dir/g.png >/dev/null 2>$dir/err
     [ $? = 124 ] || fail "the run ended before it was interrupted"
     [ -f $dir/g.png ] && fail "an interrupted run left a picture"
     grep -q interrupted $dir/err && break
@@ -711,7 +711,7 @@ mkdir $dir/limited
 # With a file an image no memory is needed for all (4 GB here), and what was whole before the interruption stays.
 for seconds in 1 4 16 64; do
     mkdir -p $dir/kept
-    (ulimit -v 3000000; exec timeout -s INT $seconds $bin/cm-sample $model --batch 2 -n 1000000 --force --images "$dir/kept/%d.png") >/dev/null 2>$dir/err
+    (ulimit -v 3000000; exec timeout --foreground -s INT $seconds $bin/cm-sample $model --batch 2 -n 1000000 --force --images "$dir/kept/%d.png") >/dev/null 2>$dir/err
     [ $? = 124 ] || fail "the run ended before it was interrupted"
     grep -q "images are written" $dir/err && break
 done
