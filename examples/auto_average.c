@@ -149,9 +149,8 @@ static int is_comparable(const auto_run *a, int stage)
 {
     char path[AUTO_PATH];
     auto_stage_path(a, stage, "best.safetensors", path);
-    if (auto_exists(path)) return 0;
-    if (stage == 0) return a->looks[0].images && strcmp(a->plan.stages[0].kind->objective, "edm") == 0;
-    return strcmp(a->plan.stages[0].kind->objective, "edm") == 0;
+    if (auto_exists(path) || strcmp(a->plan.stages[0].kind->objective, "edm") != 0) return 0;
+    return stage > 0 || a->looks[0].images;
 }
 
 cm_status auto_choose_average(auto_run *a, int stage)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "auto.h"
+#include "output.h"
 
 enum { COLUMNS = 8, ROWS = 8, MARGIN = 2, BACKGROUND = 128 };
 
@@ -131,18 +132,6 @@ cm_status auto_draw(const auto_run *a, cm_model *model, int steps, size_t n, con
     return status;
 }
 
-/* Every point of dense images as a square of times x times; NULL: no memory. */
-static float *enlarged(const cm_images *images, int32_t times)
-{
-    const size_t k = (size_t)times, width = (size_t)images->width, w = width * k;
-    const size_t lines = images->n * (size_t)images->channels * (size_t)images->height * k;
-    const float *from = images->data;
-    float *to = malloc(lines * w * sizeof *to);
-    for (size_t y = 0; to && y < lines; y++)
-        for (size_t x = 0; x < w; x++) to[y * w + x] = from[y / k * width + x / k];
-    return to;
-}
-
 static cm_status write_page(const auto_run *a, const cm_images *images, int32_t columns, const char *const *names,
                             const char *name)
 {
@@ -171,7 +160,8 @@ static cm_status write_grid(const auto_run *a, const cm_images *images, int32_t 
     enum { SEEN = 64 };
     const int32_t side = images->width > images->height ? images->width : images->height;
     const int32_t times = side < SEEN ? SEEN / side : 1;
-    float *points = enlarged(images, times);
+    const size_t lines = images->n * (size_t)images->channels * (size_t)images->height;
+    float *points = output_enlarged(images->data, lines, (size_t)images->width, sizeof *points, times);
     if (!points) return CM_ERR_MEMORY;
     const cm_images shown =
         cm_images_f32(images->n, images->channels, images->height * times, images->width * times, points);

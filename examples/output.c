@@ -162,18 +162,25 @@ cm_status output_put(output *o, size_t n, const float *images)
     return status;
 }
 
-/* Each point as a square of o->times x o->times, in place of the pixels. */
+void *output_enlarged(const void *from, size_t lines, size_t points, size_t bytes, int32_t times)
+{
+    const size_t k = (size_t)times, line = points * bytes, large = line * k;
+    char *to = malloc(lines * k * large);
+    for (size_t y = 0; to && y < lines; y++) {
+        char *at = to + y * k * large;
+        for (size_t x = 0; x < points * k; x++)
+            memcpy(at + x * bytes, (const char *)from + y * line + x / k * bytes, bytes);
+        for (size_t again = 1; again < k; again++) memcpy(at + again * large, at, large);
+    }
+    return to;
+}
+
+/* In place of the pixels. */
 static cm_status enlarge(output *o)
 {
-    const size_t times = (size_t)o->times, c = (size_t)o->channels, width = (size_t)o->width;
-    const size_t lines = o->count * (size_t)o->height, line = width * times * c;
-    uint8_t *large = malloc(lines * times * line);
+    uint8_t *large =
+        output_enlarged(o->pixels, o->count * (size_t)o->height, (size_t)o->width, (size_t)o->channels, o->times);
     if (!large) return CM_ERR_MEMORY;
-    for (size_t y = 0; y < lines; y++) {
-        uint8_t *to = large + y * times * line;
-        for (size_t x = 0; x < width * times; x++) memcpy(to + x * c, o->pixels + (y * width + x / times) * c, c);
-        for (size_t k = 1; k < times; k++) memcpy(to + k * line, to, line);
-    }
     free(o->pixels);
     o->pixels = large;
     return CM_OK;

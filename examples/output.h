@@ -44,6 +44,10 @@ cm_status output_write_files(output *o, size_t at, size_t n, const uint8_t *pixe
 cm_status output_finish(output *o);
 void output_free(output *o);
 
+/* Lines of so many points of so many bytes, each point as a square of times x times; free() ends it, NULL is a lack
+ * of memory. */
+void *output_enlarged(const void *from, size_t lines, size_t points, size_t bytes, int32_t times);
+
 /* Says on standard error how many files a run that failed has written, if any. */
 void output_tell(const output *o, const cli *c);
 const char *output_name(const output *o);
