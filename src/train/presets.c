@@ -15,19 +15,19 @@
     "\"sigma_max\": 80}" IMAGE(c, side, labels)
 
 /* kind: what distinguishes DDPM++ from NCSN++; the rest is common to both. */
-#define SONG_NETWORK(side, c, labels, augment, width, mult, blocks, attention, dropout, kind)                        \
+#define SONG_NETWORK(side, c, out, labels, augment, width, mult, blocks, attention, dropout, kind)                   \
     "{\"network\": {\"type\": \"songunet\", \"img_resolution\": " #side ", \"in_channels\": " #c                     \
-    ", \"out_channels\": " #c ", \"label_dim\": " #labels ", \"augment_dim\": " #augment                             \
+    ", \"out_channels\": " #out ", \"label_dim\": " #labels ", \"augment_dim\": " #augment                           \
     ", \"model_channels\": " #width ", \"channel_mult\": [" mult                                                     \
     "], \"channel_mult_emb\": 4, \"num_blocks\": " #blocks ", \"attn_resolutions\": [" attention                     \
     "], \"dropout\": " #dropout ", \"label_dropout\": 0, " kind ", \"decoder_type\": \"standard\""
 #define SONG(side, c, labels, augment, width, mult, blocks, attention, dropout, kind)                                \
-    SONG_NETWORK(side, c, labels, augment, width, mult, blocks, attention, dropout, kind)                            \
+    SONG_NETWORK(side, c, c, labels, augment, width, mult, blocks, attention, dropout, kind)                         \
     REST("ln/4", c, side, labels)
 /* Of two times, told as t and t - r. */
-#define SONG_FLOW(side, c, labels, augment, width, mult, blocks, attention, dropout, kind, layout)                   \
-    SONG_NETWORK(side, c, labels, augment, width, mult, blocks, attention, dropout, kind)                            \
-    ", \"attention_layout\": \"" layout "\", \"second_time\": \"concat\", \"second_input\": \"interval\"}, "         \
+#define SONG_FLOW(side, c, out, labels, augment, width, mult, blocks, attention, dropout, kind, layout, more)        \
+    SONG_NETWORK(side, c, out, labels, augment, width, mult, blocks, attention, dropout, kind)                       \
+    ", \"attention_layout\": \"" layout "\", \"second_time\": \"concat\", \"second_input\": \"interval\"" more "}, " \
     "\"precond\": {\"type\": \"average-velocity\", \"sigma_data\": 0.5, \"sigma_min\": 0.002, "                      \
     "\"sigma_max\": 1e8}" IMAGE(c, side, labels)
 #define DDPMPP                                                                                                       \
@@ -70,17 +70,12 @@
 #define DIGITS SONG(32, 1, 10, 0, 16, "1, 2, 4", 1, "8", 0, DDPMPP)
 /* Beside the mean velocity the velocity itself, and three numbers of guidance. */
 #define DIGITS_IFLOW                                                                                                 \
-    "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 32, \"in_channels\": 1, \"out_channels\": 2, "       \
-    "\"label_dim\": 10, \"augment_dim\": 0, \"model_channels\": 16, \"channel_mult\": [1, 2, 4], "                   \
-    "\"channel_mult_emb\": 4, \"num_blocks\": 1, \"attn_resolutions\": [8], \"dropout\": 0, \"label_dropout\": "     \
-    "0, " DDPMPP                                                                                                     \
-    ", \"decoder_type\": \"standard\", \"attention_layout\": \"interleaved\", \"second_time\": \"concat\", "         \
-    "\"second_input\": \"interval\", \"conditions\": 3}, \"precond\": {\"type\": \"average-velocity\", "             \
-    "\"sigma_data\": 0.5, \"sigma_min\": 0.002, \"sigma_max\": 1e8}" IMAGE(1, 32, 10)
-#define DIGITS_FLOW SONG_FLOW(32, 1, 10, 0, 16, "1, 2, 4", 1, "8", 0, DDPMPP, "interleaved")
+    SONG_FLOW(32, 1, 2, 10, 0, 16, "1, 2, 4", 1, "8", 0, DDPMPP, "interleaved", ", \"conditions\": 3")
+#define DIGITS_FLOW SONG_FLOW(32, 1, 1, 10, 0, 16, "1, 2, 4", 1, "8", 0, DDPMPP, "interleaved", "")
 #define CIFAR_SMALL SONG(32, 3, 10, 0, 32, "1, 2, 2", 1, "8", 0, DDPMPP)
 #define CIFAR(labels, augment, dropout, kind) SONG(32, 3, labels, augment, 128, "2, 2, 2", 4, "16", dropout, kind)
-#define CIFAR_FLOW(dropout, layout) SONG_FLOW(32, 3, 0, 6, 128, "2, 2, 2", 4, "16", dropout, DDPMPP_FLOW, layout)
+#define CIFAR_FLOW(dropout, layout)                                                                                  \
+    SONG_FLOW(32, 3, 3, 0, 6, 128, "2, 2, 2", 4, "16", dropout, DDPMPP_FLOW, layout, "")
 #define FACES(dropout, kind) SONG(64, 3, 0, 9, 128, "1, 2, 2, 2", 4, "16", dropout, kind)
 #define IMAGENET64(dropout) ADM(64, 192, "1, 2, 3, 4", 3, "2, 4, 8", true, 1000, 1000, dropout)
 #define LSUN256(dropout) ADM(256, 256, "1, 1, 2, 2, 4, 4", 2, "8, 16, 32", false, null, 0, dropout)
