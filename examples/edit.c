@@ -31,6 +31,7 @@ static const cli_option options[] = {
     {"sigmas", 0, "LIST", "the noise levels of the steps, falling, as in 80,20,5"},
     {"ts", 0, "LIST", "the steps as indices of the grid, rising, as in 0,22,39; needs --grid"},
     {"grid", 0, "N", "the number of points of the grid that --ts counts in, as in 40"},
+    {"temperature", 0, "X", "what the noise that images begin with is multiplied by, 0.1 to 2 (1)"},
     {"no-clip", 0, NULL, "do not clamp the estimates to [-1,1]"},
     {"seed", 's', "N", "the number that all noise follows from (0)"},
     {"first", 0, "N", "the index of the first result's noise (0)"},

@@ -50,6 +50,7 @@ void sampling_option(sampling *s, const cli *c, const char *name, const char *va
     else if (IS("rtol")) o->rk45_rtol = cli_number(c, name, value, 1e-10, 1);
     else if (IS("atol")) o->rk45_atol = cli_number(c, name, value, 1e-10, 1);
     else if (IS("snr")) o->pc_snr = cli_number(c, name, value, 1e-6, 10);
+    else if (IS("temperature")) o->temperature = cli_number(c, name, value, 0.1, 2);
     else if (IS("churn")) o->s_churn = cli_number(c, name, value, 0, 1e6);
     else if (IS("no-clip")) o->clip_denoised = CM_CLIP_NO;
     else if (IS("seed")) o->seed = cli_seed(c, name, value);

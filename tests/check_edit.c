@@ -181,6 +181,13 @@ START_TEST(strokes_and_noise)
     OK(cm_model_denoise(m, 2, y, level, labels, d)); /* the same call, not clamped */
     for (int i = 0; i < 2 * SIZE; i++) d[i] = d[i] < -1 ? -1 : d[i] > 1 ? 1 : d[i];
     ck_assert_mem_eq(x, d, sizeof x);
+    sampling.temperature = 0.5; /* of no noise */
+    FAILS(cm_sampler_denoise(s, &o, &given, GRAY(2, x)), CM_ERR_ARGUMENT,
+          "option temperature has no effect on denoise");
+    sampling.temperature = 1;
+    OK(cm_sampler_denoise(s, &o, &given, GRAY(2, x)));
+    ck_assert_mem_eq(x, d, sizeof x);
+    sampling.temperature = 0;
     sampling.steps = 3;
     OK(cm_sampler_denoise(s, &o, &given, GRAY(2, d)));
     ck_assert_mem_ne(x, d, sizeof x);

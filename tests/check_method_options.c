@@ -26,7 +26,7 @@ START_TEST(numbers_in_their_ranges)
     } rows[] = {ROW(rho, 0.5, 1000),     ROW(sigma_min, 1e-30, 1e30), ROW(sigma_max, 1e-30, 1e30),
                 ROW(s_churn, 0, 1e9),    ROW(s_tmin, 0, 1e30),        ROW(s_noise, 0.1, 10),
                 ROW(edm_alpha, 0.01, 1), ROW(rk45_rtol, 1e-10, 1),    ROW(rk45_atol, 1e-10, 1),
-                ROW(pc_snr, 1e-6, 10),   ROW(s_tmax, 0, INFINITY)};
+                ROW(pc_snr, 1e-6, 10),   ROW(s_tmax, 0, INFINITY),    ROW(temperature, 0.1, 2)};
     for (size_t i = 0; i < COUNT(rows); i++) {
         const double good[] = {rows[i].low, 0, rows[i].high, rows[i].low * 1.5};
         const double bad[] = {nextafter(rows[i].low, -1), nextafter(rows[i].high, INFINITY), -rows[i].high, NAN};
@@ -165,6 +165,7 @@ START_TEST(options_of_each_method)
     FOR(0, o.s_tmin = 0.5);
     FOR(0, o.s_tmax = 5);
     FOR(0, o.s_noise = 1.5);
+    FOR(ALL, o.temperature = 0.5);
     FOR(0, o.s_noise = 0.5);
     FOR(ALL, o.s_tmax = INFINITY, o.s_noise = 1, o.edm_alpha = 1);
     FOR(EDM, o.edm_discretization = CM_EDM_STEPS_VE);
@@ -388,6 +389,7 @@ START_TEST(defaults_are_values)
     cmi_times_release(&m, &t);
     o = options_of(CM_METHOD_EDM);
     OK(cmi_times_resolve(&m, &o, &t));
+    ck_assert(t.temperature == 1);
     ck_assert(t.solver.s_churn == 0 && t.solver.s_tmin == 0 && isinf(t.solver.s_tmax) && t.solver.s_noise == 1);
     ck_assert(t.solver.edm.alpha == 1 && t.solver.edm.schedule == 0 && t.solver.edm.scaling == 0);
     ck_assert(t.solver.edm.solver == 0 && t.solver.edm.M == 0 && !t.solver.edm.levels && t.solver.n == 18);

@@ -31,6 +31,12 @@ $bin/cm-sample --bench -n 2 $model --json | python3 -c 'import json,sys; d = jso
 expect 0 "2 network evaluations" $bin/cm-sample $model --sigmas 80,0.5 --below $model --border 1 -n 2 -o $dir/below.png
 expect 2 "--below and --border go together" $bin/cm-sample $model --border 1 -o $dir/border.png
 expect 1 "one side of the border" $bin/cm-sample $model --below $model --border 1 -m onestep -o $dir/below2.png
+# The temperature of a call goes before that of the model, which edits do not have; evaluations have both.
+$bin/cm-convert $model --config '{"sampling": {"sigmas": [80, 0.821], "temperature": 0.5}}' $dir/cold.safetensors >/dev/null 2>&1 || fail "cm-convert of a temperature"
+for way in "$model" "$model --temperature 0.5" "$dir/cold.safetensors" "$dir/cold.safetensors --temperature 1"; do $bin/cm-sample $way -n 2 -l 3 -q --no-note --force -o "$dir/cold.png" && md5sum <$dir/cold.png; done >$dir/cold.txt
+[ "$(sort -u $dir/cold.txt | wc -l)" = 2 ] && [ "$(sed -n 1p $dir/cold.txt)" = "$(sed -n 4p $dir/cold.txt)" ] && [ "$(sed -n 2p $dir/cold.txt)" = "$(sed -n 3p $dir/cold.txt)" ] || fail "temperatures"
+expect 2 "'3' is not a number in 0.1..2" $bin/cm-sample $model --temperature 3 -o $dir/hot.png
+expect 0 '"temperature":"0.9"' bash -c "$bin/cm-sample $model --temperature 0.9 -n 2 -q -o $dir/note.png && strings $dir/note.png"
 expect 2 "did you mean --sigmas" $bin/cm-sample $model --sigma 80
 expect 1 "method flowmap is for networks of two times" $bin/cm-sample $model --method flowmap -o $dir/flow.png
 PYTHONPATH=bindings/python CONSISTENCY_BUILD=$1 python3 - $dir/two-times.safetensors <<'EOF' || fail "no model of two times"

@@ -289,12 +289,17 @@ typedef struct cm_sample_options {
     int32_t pc_corrections; /* of a level, 1..100; default 1 */
     /* n numbers, which receive the network evaluations of each image; NULL: not asked for. */
     int32_t *evaluations;
+    /* What the noise that images begin with is multiplied by, 0.1..2 (the temperature of Kingma and Dhariwal 2018);
+     * noise of the caller's too, but no noise on the way.  Below 1 images are more typical of what was learnt and
+     * vary less.  Default: what member "sampling" of the model's configuration says, else 1; of edits 1, and ARGUMENT
+     * for those that begin with no noise. */
+    double temperature;
 } cm_sample_options;
 
 /* clang-format off */
 #define CM_SAMPLE_OPTIONS_INIT {sizeof(cm_sample_options), 0, NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
                                 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, \
-                                0, 0, 0, 0, 0, NULL}
+                                0, 0, 0, 0, 0, NULL, 0}
 /* clang-format on */
 
 typedef struct cm_sampler_info {

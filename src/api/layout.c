@@ -370,7 +370,7 @@ PLACE(cm_run_report, distance, 96);
 PLACE(cm_run_report, best_distance, 104);
 PLACE(cm_run_report, best_step, 112);
 
-SIZE(cm_sample_options, 288);
+SIZE(cm_sample_options, 296);
 PLACE(cm_sample_options, struct_size, 0);
 PLACE(cm_sample_options, method, 4);
 PLACE(cm_sample_options, sigmas, 8);
@@ -416,6 +416,7 @@ PLACE(cm_sample_options, pc_snr, 264);
 PLACE(cm_sample_options, rk45_max_nfe, 272);
 PLACE(cm_sample_options, pc_corrections, 276);
 PLACE(cm_sample_options, evaluations, 280);
+PLACE(cm_sample_options, temperature, 288);
 
 SIZE(cm_sampler_info, 40);
 PLACE(cm_sampler_info, struct_size, 0);

@@ -71,6 +71,7 @@ void cmi_noise_start(cm_noise *noise, double *out)
     for (size_t i = 0; i < noise->count; i++, out += noise->size) {
         if (given) widen(noise->size, given + (noise->first + i) * noise->size, out);
         else normals(noise, i, 0, 0, out);
+        for (size_t k = 0; k < noise->size; k++) out[k] *= noise->temperature;
     }
 }
 

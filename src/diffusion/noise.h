@@ -16,6 +16,7 @@ typedef struct cm_noise {
     int double_steps;             /* torch: later draws in float64, as EDM's sampler makes them */
     double *buffer;               /* size values */
     cm_torch_rng *torch;          /* count generators, or NULL for Philox */
+    double temperature;           /* what the start noise is multiplied by */
 } cm_noise;
 
 /* NUMERIC for noise of the caller's that is not finite; `draws` of its later tensors are used. */

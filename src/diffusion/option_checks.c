@@ -60,6 +60,7 @@ cm_status cmi_options_check_ranges(const cm_resolver *r)
     CM_TRY(check_number("rk45_rtol", o->rk45_rtol, 1e-10, 1));
     CM_TRY(check_number("rk45_atol", o->rk45_atol, 1e-10, 1));
     CM_TRY(check_number("pc_snr", o->pc_snr, 1e-6, 10));
+    CM_TRY(check_number("temperature", o->temperature, 0.1, 2));
     if (o->rk45_max_nfe != 0 && (o->rk45_max_nfe < 8 || o->rk45_max_nfe > CM_MAX_STEPS))
         CM_FAIL(CM_ERR_ARGUMENT, "option rk45_max_nfe is %d, expected 8..%d or 0 for the default", o->rk45_max_nfe,
                 CM_MAX_STEPS);

@@ -8,7 +8,8 @@
 
 typedef struct cm_times {
     cm_solver solver;
-    double *sigma; /* behind solver.sigma */
+    double *sigma;      /* behind solver.sigma */
+    double temperature; /* of the noise that images begin with */
 } cm_times;
 
 /* rho, sigma_min, sigma_max and steps, whatever the model. */

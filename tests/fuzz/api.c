@@ -104,7 +104,7 @@ static void change(cm_sample_options *o, stream *s, const double *levels)
         case 7: o->s_churn = number(s); break;
         case 8: o->s_tmin = number(s); break;
         case 9: o->s_tmax = number(s); break;
-        case 10: o->s_noise = number(s); break;
+        case 10: o->s_noise = number(s), o->temperature = number(s); break;
         case 11: o->edm_discretization = whole(s); break;
         case 12: o->edm_schedule = whole(s); break;
         case 13: o->edm_scaling = whole(s); break;

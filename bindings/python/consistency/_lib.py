@@ -195,7 +195,7 @@ class SampleOptions(Struct):
                 ("step", STEP), ("step_user", C.c_void_p), ("dpmpp_order", C.c_int32), ("dpmpp_form", C.c_int32),
                 ("dpmpp_end", C.c_int32), ("reserved2", C.c_int32), ("rk45_rtol", C.c_double), ("rk45_atol", C.c_double),
                 ("pc_snr", C.c_double), ("rk45_max_nfe", C.c_int32), ("pc_corrections", C.c_int32),
-                ("evaluations", C.POINTER(C.c_int32))]
+                ("evaluations", C.POINTER(C.c_int32)), ("temperature", C.c_double)]
 
 
 class SamplerInfo(Struct):
