@@ -2,7 +2,10 @@
 #include "describing.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include <jansson.h>
 
 enum { SHOWN_CLASSES = 100, SHOWN_TENSORS = 8, DTYPES = 14 };
 
@@ -78,6 +81,22 @@ static void list_classes(const cm_model *model, int32_t classes)
     printf(classes > SHOWN_CLASSES ? ", ... (%d in all)\n" : "\n", classes);
 }
 
+/* How it is sampled from where a call does not say, as in "sigmas [80,0.982], temperature 0.85". */
+static void list_sampling(const char *config)
+{
+    const char *key, *between = "  sampling     ";
+    json_t *value, *all = json_loads(config, 0, NULL);
+    json_object_foreach(json_object_get(all, "sampling"), key, value)
+    {
+        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
+        printf("%s%s %s", between, key, text ? text : "?");
+        free(text);
+        between = ", ";
+    }
+    if (*between == ',') printf("\n");
+    json_decref(all);
+}
+
 static cm_status describe_model(const cm_model *model)
 {
     cm_model_info i = CM_MODEL_INFO_INIT;
@@ -90,6 +109,7 @@ static cm_status describe_model(const cm_model *model)
     list_classes(model, i.num_classes);
     printf("  precond      %s: %s model, sigma %g..%g, sigma_data %g\n", i.precond,
            i.is_consistency ? "consistency" : "diffusion", i.sigma_min, i.sigma_max, i.sigma_data);
+    list_sampling(i.config_json);
     print_line("  config       ", i.config_json);
     return CM_OK;
 }

@@ -53,7 +53,8 @@ static const cli_option options[] = {
     {"times", 0, "FILE",
      "of a model: the noise levels that --search-times found for it; with --steps N its list of N"},
     {"temperature", 0, "X",
-     "of a model: what the noise that images begin with is multiplied by, 0.1 to 2 (the model's own, else 1)"},
+     "of a model: what the noise that images begin with is multiplied by, 0.1 to 2 (of onestep the model's own, else "
+     "1)"},
     {"seed", 's', "N", "of a model: the number that all noise follows from (0)"},
     {"batch", 'b', "N", "of a model: the number of images that are computed at a time (16)"},
     {"precision", 0, "NAME",

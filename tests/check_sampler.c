@@ -188,7 +188,7 @@ START_TEST(temperature_of_the_first_noise)
         float *x = draw_images(s, &warm, 2, SIZE), *y = draw_images(s, &cold, 2, SIZE),
               *z = draw_images(s, &given, 2, SIZE), *file = draw_images(t, &warm, 2, SIZE);
         ck_assert_mem_eq(y, z, 2 * SIZE * sizeof *y);
-        ck_assert_mem_eq(file, y, 2 * SIZE * sizeof *y);
+        ck_assert_mem_eq(file, k ? x : y, 2 * SIZE * sizeof *y); /* the model's own is of one step */
         ck_assert_mem_ne(x, y, 2 * SIZE * sizeof *y);
         free(x), free(y), free(z), free(file);
     }

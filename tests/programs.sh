@@ -35,6 +35,7 @@ expect 1 "one side of the border" $bin/cm-sample $model --below $model --border 
 $bin/cm-convert $model --config '{"sampling": {"sigmas": [80, 0.821], "temperature": 0.5}}' $dir/cold.safetensors >/dev/null 2>&1 || fail "cm-convert of a temperature"
 for way in "$model" "$model --temperature 0.5" "$dir/cold.safetensors" "$dir/cold.safetensors --temperature 1"; do $bin/cm-sample $way -n 2 -l 3 -q --no-note --force -o "$dir/cold.png" && md5sum <$dir/cold.png; done >$dir/cold.txt
 [ "$(sort -u $dir/cold.txt | wc -l)" = 2 ] && [ "$(sed -n 1p $dir/cold.txt)" = "$(sed -n 4p $dir/cold.txt)" ] && [ "$(sed -n 2p $dir/cold.txt)" = "$(sed -n 3p $dir/cold.txt)" ] || fail "temperatures"
+expect 0 "sampling     sigmas [80,0.821], temperature 0.5" $bin/cm-info $dir/cold.safetensors
 expect 2 "'3' is not a number in 0.1..2" $bin/cm-sample $model --temperature 3 -o $dir/hot.png
 expect 0 '"temperature":"0.9"' bash -c "$bin/cm-sample $model --temperature 0.9 -n 2 -q -o $dir/note.png && strings $dir/note.png"
 expect 2 "did you mean --sigmas" $bin/cm-sample $model --sigma 80
