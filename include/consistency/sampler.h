@@ -291,8 +291,8 @@ typedef struct cm_sample_options {
     int32_t *evaluations;
     /* What the noise that images begin with is multiplied by, 0.1..2 (the temperature of Kingma and Dhariwal 2018);
      * noise of the caller's too, but no noise on the way.  Below 1 images are more typical of what was learnt and
-     * vary less.  Default: for ONESTEP what member "sampling" of the model's configuration says, else 1.  ARGUMENT for
-     * edits that begin with no noise. */
+     * vary less.  Default: for ONESTEP what member "sampling" of the model's configuration says, else 1.  ARGUMENT
+     * for edits that begin with no noise. */
     double temperature;
 } cm_sample_options;
 
