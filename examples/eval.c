@@ -52,9 +52,7 @@ static const cli_option options[] = {
     {"grid", 0, "N", "of a model: the number of points of the grid that --ts counts in, as in 40"},
     {"times", 0, "FILE",
      "of a model: the noise levels that --search-times found for it; with --steps N its list of N"},
-    {"temperature", 0, "X",
-     "of a model: what the noise that images begin with is multiplied by, 0.1 to 2 (of onestep the model's own, else "
-     "1)"},
+    {"temperature", 0, "X", "of a model: what the noise that images begin with is multiplied by, 0.1 to 2 (1)"},
     {"seed", 's', "N", "of a model: the number that all noise follows from (0)"},
     {"batch", 'b', "N", "of a model: the number of images that are computed at a time (16)"},
     {"precision", 0, "NAME",
@@ -182,7 +180,7 @@ static void refuse_for_likelihood(const cli *c, const choices *o)
 /* Of --search-times and --curve. */
 static void refuse_for_search(const cli *c, choices *o)
 {
-    static const int of_times[] = {CURVE, SUBSETS, INFINITY_, KEEP, METHOD, STEPS, TS, TIMES, METRIC},
+    static const int of_times[] = {CURVE, SUBSETS, INFINITY_, KEEP, METHOD, STEPS, TS, TIMES, TEMPERATURE, METRIC},
                      of_curve[] = {SUBSETS, INFINITY_, KEEP, STEPS, SIGMAS, TS, GRID, METRIC};
     const size_t n = o->plot ? strlen(o->plot) : 0;
     refuse_with(c, o, o->steps ? SEARCH_TIMES : CURVE, o->steps ? of_times : of_curve);
@@ -361,7 +359,9 @@ static void print_result(FILE *out, const metric *m, const char *more, double va
 static void print_side(const char *name, const side *s, const choices *o)
 {
     FILE *out = o->out;
-    char text[64];
+    char text[64], heat[40] = "";
+    const double temperature = sampling_temperature(&o->sampling);
+    if (temperature != 1) (void)snprintf(heat, sizeof heat, ", temperature %g", temperature);
     if (o->json) {
         fprintf(out, "%s\"%s\": {\"path\": ", *name == 'a' ? "{" : ", ", name);
         cli_json_string(out, s->path);
@@ -369,8 +369,8 @@ static void print_side(const char *name, const side *s, const choices *o)
                 (unsigned long long)s->n);
         if (s->info.height) fprintf(out, ", \"height\": %d, \"width\": %d", s->info.height, s->info.width);
         if (s->model)
-            fprintf(out, ", \"nfe\": %d, \"nfe_mean\": %.6g, \"seed\": %llu", s->nfe.most, sampling_nfe_mean(&s->nfe),
-                    (unsigned long long)o->sampling.sample.seed);
+            fprintf(out, ", \"nfe\": %d, \"nfe_mean\": %.6g, \"seed\": %llu, \"temperature\": %g", s->nfe.most,
+                    sampling_nfe_mean(&s->nfe), (unsigned long long)o->sampling.sample.seed, temperature);
         fprintf(out, "}");
         return;
     }
@@ -380,8 +380,8 @@ static void print_side(const char *name, const side *s, const choices *o)
     else if (s->given) fprintf(out, ": statistics of %llu images\n", (unsigned long long)s->n);
     else if (s->kept) fprintf(out, ": features of %llu images\n", (unsigned long long)s->n);
     else if (s->model)
-        fprintf(out, ": %llu samples of %d x %d, %s each, seed %llu\n", (unsigned long long)s->n, s->info.height,
-                s->info.width, sampling_nfe_text(&s->nfe, text), (unsigned long long)o->sampling.sample.seed);
+        fprintf(out, ": %llu samples of %d x %d, %s each, seed %llu%s\n", (unsigned long long)s->n, s->info.height,
+                s->info.width, sampling_nfe_text(&s->nfe, text), (unsigned long long)o->sampling.sample.seed, heat);
     else
         fprintf(out, ": %llu images of %d x %d (%s)\n", (unsigned long long)s->n, s->info.height, s->info.width,
                 s->info.kind);

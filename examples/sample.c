@@ -73,7 +73,7 @@ static const cli_option options[] = {
     {"churn", 0, "X", "the noise that heun, dpm and edm add on the way (s_churn, 0)"},
     {"temperature", 0, "X",
      "what the noise that images begin with is multiplied by, 0.1 to 2: below 1 they are more typical and vary less "
-     "(of onestep the model's own, else 1)"},
+     "(1)"},
     {"no-clip", 0, NULL, "do not clamp the estimates to [-1,1]"},
     {"seed", 's', "N", "the number that all noise follows from (0)"},
     {"first", 0, "N", "the index of the first image of the seed (0)"},

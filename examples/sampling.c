@@ -101,6 +101,11 @@ static cm_status check_times(const sampling *s, const cli *c, const char *path, 
     return status;
 }
 
+double sampling_temperature(const sampling *s)
+{
+    return s->sample.temperature > 0 ? s->sample.temperature : 1;
+}
+
 size_t sampling_batch(const sampling *s)
 {
     return s->sampler.max_batch ? (size_t)s->sampler.max_batch : 16;

@@ -28,6 +28,8 @@ void sampling_option(sampling *s, const cli *c, const char *name, const char *va
 void sampling_times(sampling *s, const cli *c);
 /* Images that are computed at a time. */
 size_t sampling_batch(const sampling *s);
+/* What the noise that images begin with is multiplied by. */
+double sampling_temperature(const sampling *s);
 
 /* The file to load: of a run's directory the one that cm_run_model_path names, which is said on standard error unless
  * `quiet`; anything else as it is.  `found` has room for it. */

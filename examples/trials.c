@@ -133,6 +133,7 @@ static cm_status open_ledger(trials *w)
     ledger_fact(&w->ledger, "reference", "%s", reference);
     ledger_fact(&w->ledger, "number of samples", "%llu", (unsigned long long)w->models[0].n);
     ledger_fact(&w->ledger, "seed", "%llu", (unsigned long long)o->sampling->sample.seed);
+    ledger_fact(&w->ledger, "temperature", "%g", sampling_temperature(o->sampling));
     ledger_fact(&w->ledger, "precision", "%s",
                 cm_choice_name("precisions", (size_t)(precision ? precision : CM_PRECISION_F32)));
     ledger_open(&w->ledger, o->c, w->result);
@@ -215,8 +216,8 @@ void trials_print_facts(FILE *out, const trials *w)
         if (w->reference.n) fprintf(out, ", \"images\": %llu", (unsigned long long)w->reference.n);
         fprintf(out, "},\n");
     }
-    fprintf(out, " \"samples\": %llu,\n \"seed\": %llu,\n", (unsigned long long)w->models[0].n,
-            (unsigned long long)o->sampling->sample.seed);
+    fprintf(out, " \"samples\": %llu,\n \"seed\": %llu,\n \"temperature\": %g,\n", (unsigned long long)w->models[0].n,
+            (unsigned long long)o->sampling->sample.seed, sampling_temperature(o->sampling));
 }
 
 void trials_print_model(FILE *out, const trials *w, size_t i)

@@ -330,6 +330,12 @@ START_TEST(interpolation)
         OK(cm_sampler_run(s, &sampling, 4, ends)); /* images 10 to 13 */
         ck_assert_mem_eq(x, ends, SIZE * sizeof *x);
         if (!two) ck_assert_mem_eq(x + (FRAMES - 1) * SIZE, ends + 3 * SIZE, SIZE * sizeof *x);
+        sampling.temperature = 0.5; /* of both ends */
+        OK(cm_sampler_interpolate(s, &o, GRAY(FRAMES, again)));
+        OK(cm_sampler_run(s, &sampling, 4, ends));
+        ck_assert_mem_eq(again, ends, SIZE * sizeof *x);
+        ck_assert_mem_ne(again, x, SIZE * sizeof *x);
+        sampling.temperature = 0;
         /* Neighbours are nearer than the ends. */
         double step = 0, whole = 0;
         for (int k = 0; k + 1 < FRAMES; k++)

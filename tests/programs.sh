@@ -31,13 +31,24 @@ $bin/cm-sample --bench -n 2 $model --json | python3 -c 'import json,sys; d = jso
 expect 0 "2 network evaluations" $bin/cm-sample $model --sigmas 80,0.5 --below $model --border 1 -n 2 -o $dir/below.png
 expect 2 "--below and --border go together" $bin/cm-sample $model --border 1 -o $dir/border.png
 expect 1 "one side of the border" $bin/cm-sample $model --below $model --border 1 -m onestep -o $dir/below2.png
-# The temperature of a call goes before that of the model, which edits do not have; evaluations have both.
-$bin/cm-convert $model --config '{"sampling": {"sigmas": [80, 0.821], "temperature": 0.5}}' $dir/cold.safetensors >/dev/null 2>&1 || fail "cm-convert of a temperature"
-for way in "$model" "$model --temperature 0.5" "$dir/cold.safetensors" "$dir/cold.safetensors --temperature 1"; do $bin/cm-sample $way -n 2 -l 3 -q --no-note --force -o "$dir/cold.png" && md5sum <$dir/cold.png; done >$dir/cold.txt
-[ "$(sort -u $dir/cold.txt | wc -l)" = 2 ] && [ "$(sed -n 1p $dir/cold.txt)" = "$(sed -n 4p $dir/cold.txt)" ] && [ "$(sed -n 2p $dir/cold.txt)" = "$(sed -n 3p $dir/cold.txt)" ] || fail "temperatures"
-expect 0 "sampling     sigmas [80,0.821], temperature 0.5" $bin/cm-info $dir/cold.safetensors
+# Temperatures: pictures, notes, edits that begin with noise, evaluations that say theirs, searches and curves of one only.
+for way in "" "--temperature 1" "--temperature 0.5"; do $bin/cm-sample $model $way -n 2 -l 3 -q --no-note --force -o "$dir/cold.png" && md5sum <$dir/cold.png; done >$dir/cold.txt
+[ "$(uniq $dir/cold.txt | wc -l)" = 2 ] && [ "$(sed -n 1p $dir/cold.txt)" = "$(sed -n 2p $dir/cold.txt)" ] || fail "temperatures"
+$bin/cm-sample $model --temperature 0.5 -n 2 -l 3 -q --force -o $dir/cold.png && $bin/cm-sample --like $dir/cold.png $model -q -o $dir/cold2.png && cmp -s $dir/cold.png $dir/cold2.png || fail "--like of a temperature"
 expect 2 "'3' is not a number in 0.1..2" $bin/cm-sample $model --temperature 3 -o $dir/hot.png
-expect 0 '"temperature":"0.9"' bash -c "$bin/cm-sample $model --temperature 0.9 -n 2 -q -o $dir/note.png && strings $dir/note.png"
+expect 0 "" $bin/cm-sample $model -n 1 -l 3 --margin 0 -q -o $dir/warm.png
+expect 0 "cold-stroke.png" $bin/cm-edit stroke $model $dir/warm.png -l 3 --sigma 5 --temperature 0.5 -o $dir/cold-stroke.png
+expect 0 "cold-frames.png" $bin/cm-edit interpolate $model -l 3 --temperature 0.5 -o $dir/cold-frames.png
+expect 1 "option temperature has no effect on denoise" $bin/cm-edit denoise $model $dir/warm.png -l 3 --sigma 0.5 --temperature 0.5 -o $dir/cold-denoise.png
+$bin/cm-sample $model -n 32 -l 0,1 -q --npz $dir/warm.npz
+few="--metric fd-lenet --few --samples 16"
+expect 0 "seed 0, temperature 0.5" $bin/cm-eval $few --temperature 0.5 $model $dir/warm.npz
+expect 0 '"temperature": 1}' $bin/cm-eval $few --json $model $dir/warm.npz
+expect 2 "--temperature has no effect with --search-times" $bin/cm-eval --search-times 2 $few --temperature 0.5 $model $dir/warm.npz
+expect 2 "--temperature has no effect with --metric bpd" $bin/cm-eval --metric bpd --temperature 0.5 $teacher $dir/warm.npz
+expect 0 '"temperature": 0.5' bash -c "$bin/cm-eval --curve 1 $few --temperature 0.5 --method onestep $model $dir/warm.npz --write $dir/cold.json --plot $dir/cold.svg && cat $dir/cold.json"
+$bin/cm-convert $model --config '{"sampling": {"sigmas": [80, 0.7]}}' $dir/levels.safetensors >/dev/null 2>&1
+expect 0 "sampling     sigmas [80,0.7]" $bin/cm-info $dir/levels.safetensors
 expect 2 "did you mean --sigmas" $bin/cm-sample $model --sigma 80
 expect 1 "method flowmap is for networks of two times" $bin/cm-sample $model --method flowmap -o $dir/flow.png
 PYTHONPATH=bindings/python CONSISTENCY_BUILD=$1 python3 - $dir/two-times.safetensors <<'EOF' || fail "no model of two times"

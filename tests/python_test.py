@@ -684,6 +684,7 @@ class Binding(unittest.TestCase):
         whole = [[[[1.0 * (i % 3)] * 32] * 32] for i in range(2)]
         self.assertEqual(values(cold.sample(2, labels=1, noise=whole)), values(cm.Sampler(self.model).sample(2, labels=1, noise=half)))
         self.assertRaises(cm.Error, cm.Sampler, self.model, temperature=3)
+        self.assertRaises(ValueError, cm.Sampler, self.model, temperature=0)
         self.assertRaises(ValueError, cm.Sampler, self.model, "oneshot")
         self.assertRaises(TypeError, cm.Sampler, self.model, churn=1)
         self.assertRaises(cm.Error, cm.Sampler, self.model, "onestep", steps=4)

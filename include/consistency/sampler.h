@@ -290,9 +290,8 @@ typedef struct cm_sample_options {
     /* n numbers, which receive the network evaluations of each image; NULL: not asked for. */
     int32_t *evaluations;
     /* What the noise that images begin with is multiplied by, 0.1..2 (the temperature of Kingma and Dhariwal 2018);
-     * noise of the caller's too, but no noise on the way.  Below 1 images are more typical of what was learnt and
-     * vary less.  Default: for ONESTEP what member "sampling" of the model's configuration says, else 1.  ARGUMENT
-     * for edits that begin with no noise. */
+     * noise of the caller's too, but no noise on the way; default 1.  Below 1 images are more typical of what was
+     * learnt and vary less.  ARGUMENT for cm_sampler_denoise, which begins with the noise that is there. */
     double temperature;
 } cm_sample_options;
 

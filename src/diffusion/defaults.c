@@ -11,14 +11,13 @@
 static const char what[] = "consistency.sampling";
 
 #define AT(member) offsetof(cm_sampling_defaults, member)
-enum { METHOD, FIELDS = 6 };
+enum { METHOD, FIELDS = 5 };
 static const cm_field fields[FIELDS] = {
     {"method", CM_FIELD_CHOICE, AT(method), 0, 0, 0, NULL, 0},
     {"steps", CM_FIELD_INT, AT(steps), 0, 1, 1000000, NULL, 0},
     {"sigmas", CM_FIELD_NUMBERS, AT(sigmas), AT(n_sigmas), 0, CM_DEFAULT_LEVELS, NULL, 0},
     {"ts", CM_FIELD_INTS, AT(ts), AT(n_ts), 0, CM_DEFAULT_LEVELS + 1, NULL, 0},
     {"grid", CM_FIELD_INT, AT(grid), 0, 2, 1000000, NULL, 0},
-    {"temperature", CM_FIELD_NUMBER, AT(temperature), 0, 0.1, 2, NULL, 0},
 };
 
 static cm_status check_sigmas(const cm_sampling_defaults *d, const cm_precond *p)

@@ -15,7 +15,6 @@ typedef struct cm_sampling_defaults {
     int32_t n_sigmas;                  /* 0: by ts                                                    */
     int32_t ts[CM_DEFAULT_LEVELS + 1]; /* points of a Karras schedule of `grid`, the last only closes */
     int32_t n_ts, grid;
-    double temperature; /* of the noise that images of one step begin with; 0: 1 */
 } cm_sampling_defaults;
 
 /* `config` is the whole configuration; side is 0 for images that are not square. */

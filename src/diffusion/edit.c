@@ -240,7 +240,6 @@ static cm_status take_sampling(cm_edit *e, const cm_model *model, const cm_edit_
         CM_FAIL(CM_ERR_ARGUMENT, "denoise: give the level of the noise as option sigma");
     if (!e->task->starts_noisy && !e->cut && o->noise) return no_effect(e, "noise");
     if (!e->task->starts_noisy && o->temperature != 0 && o->temperature != 1) return no_effect(e, "temperature");
-    if (!e->task->starts_noisy) o->temperature = 1; /* whatever the model's own is */
     if (model->net.num_classes > 0 && !cmi_condition_labels(o))
         CM_FAIL(CM_ERR_ARGUMENT, "%s: the model has %d classes; give a label for every result (-1 = none)",
                 e->task->name, model->net.num_classes);

@@ -520,6 +520,8 @@ def _sample_options(method: str = "default", steps: Optional[int] = None, sigmas
     for name, value in options.items():
         if name in _NUMBERS:
             setattr(o, name, _values.number(value, name))
+            if name == "temperature" and value == 0:
+                raise ValueError("temperature is 0, expected 0.1 to 2")  # C's 0 is the default
         elif name in _CHOICES:
             field, names = _CHOICES[name]
             setattr(o, field, _values.choice(value, name, names))
@@ -535,7 +537,7 @@ class Sampler(Editing, Handle):
     "ancestral", "dpm", "edm", "progdist", "dpmpp", "rk45", "pc", "flowmap" (networks of two times).  Options: steps, sigmas, ts with grid, rho, sigma_min, sigma_max,
     clip_denoised, clip_output, s_churn, s_tmin, s_tmax, s_noise; for "edm" also discretization, schedule, scaling,
     solver, alpha; for "dpmpp" also order, form ("dpmsolver", "taylor") and end ("lower", "full");
-    for "rk45" rtol, atol, max_nfe (nfe is the most then); for "pc" snr and corrections.  For all: temperature (0.1 to 2, of the noise that images begin with; of onestep the model's own, else 1), batch, threads, precision ("f32"; "bf16": for processors with AMX or AVX512_BF16, less
+    for "rk45" rtol, atol, max_nfe (nfe is the most then); for "pc" snr and corrections.  For all: temperature (0.1 to 2, of the noise that images begin with; 1), batch, threads, precision ("f32"; "bf16": for processors with AMX or AVX512_BF16, less
     exact), memory ("fast"; "small": slower, with less memory), debug (entries "key=number", unstable); below, another
     Model, which is evaluated in place of this one below noise level border (TCM: the first stage's)."""
 
