@@ -199,11 +199,11 @@ def figure(results):
         parts.append('<path d="M60 %.1f H620" stroke="#ddd"/><text x="52" y="%.1f" text-anchor="end">%d</text>' % (y(d), y(d) + 4, d))
     for share in SHARES:
         parts.append('<text x="%.1f" y="402" text-anchor="middle">%d %%</text>' % (x(share), 100 * share))
-    at = 0.0
-    for i, (name, curve) in enumerate(sorted(curves.items(), key=lambda item: -item[1][-1][1])):
+    at = 398.0  # names stand from the lowest curve up, none upon another
+    for i, (name, curve) in enumerate(sorted(curves.items(), key=lambda item: item[1][-1][1])):
         colour = "hsl(%d, 70%%, %d%%)" % (i * 360 // len(curves), 35 + 15 * (i % 2))
         points = " ".join("%.1f,%.1f" % (x(s), y(d)) for s, d in curve)
-        at = max(at + 14, y(curve[-1][1]) + 4)
+        at = min(at - 14, y(curve[-1][1]) + 4)
         parts.append('<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/><text x="626" y="%.1f" fill="%s">%s %.1f</text>'
                      % (points, colour, at, colour, name, curve[-1][1]))
     parts.append('<text x="340" y="422" text-anchor="middle">share of the budget; one-step distance, seed 0</text></svg>')
