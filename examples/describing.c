@@ -81,7 +81,7 @@ static void list_classes(const cm_model *model, int32_t classes)
     printf(classes > SHOWN_CLASSES ? ", ... (%d in all)\n" : "\n", classes);
 }
 
-/* How it is sampled from where a call does not say, as in "sigmas [80,0.982], temperature 0.85". */
+/* How it is sampled from where a call does not say, as in "method heun, steps 40". */
 static void list_sampling(const char *config)
 {
     const char *key, *between = "  sampling     ";

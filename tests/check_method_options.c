@@ -389,7 +389,6 @@ START_TEST(defaults_are_values)
     cmi_times_release(&m, &t);
     o = options_of(CM_METHOD_EDM);
     OK(cmi_times_resolve(&m, &o, &t));
-    ck_assert(t.temperature == 1);
     ck_assert(t.solver.s_churn == 0 && t.solver.s_tmin == 0 && isinf(t.solver.s_tmax) && t.solver.s_noise == 1);
     ck_assert(t.solver.edm.alpha == 1 && t.solver.edm.schedule == 0 && t.solver.edm.scaling == 0);
     ck_assert(t.solver.edm.solver == 0 && t.solver.edm.M == 0 && !t.solver.edm.levels && t.solver.n == 18);

@@ -26,10 +26,11 @@ static cm_status end_noise(cm_sampler *s, const cm_sample_options *o, uint64_t o
     cm_torch_rng torch;
     shifted.first_index += offset;
     shifted.noise = NULL;
+    shifted.temperature = 1; /* the run of the frames has it */
     if (o->noise_source < 0 || o->noise_source > CM_NOISE_TORCH_INDIV) return CM_OK; /* the run will say so */
     double *buffer = cmi_calloc(s->model->context, size, sizeof *buffer);
     if (!buffer) return CM_ERR_MEMORY;
-    cm_noise noise = {&shifted, 1, 0, 1, size, 0, 0, buffer, o->noise_source ? &torch : NULL, 1};
+    cm_noise noise = {&shifted, 1, 0, 1, size, 0, 0, buffer, o->noise_source ? &torch : NULL};
     cmi_noise_begin(&noise);
     cmi_noise_start(&noise, out);
     cmi_free(s->model->context, buffer);

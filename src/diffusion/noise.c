@@ -68,10 +68,11 @@ static void normals(cm_noise *noise, size_t i, uint32_t tag, int in_double, doub
 void cmi_noise_start(cm_noise *noise, double *out)
 {
     const float *given = noise->options->noise;
+    const double temperature = noise->options->temperature > 0 ? noise->options->temperature : 1;
     for (size_t i = 0; i < noise->count; i++, out += noise->size) {
         if (given) widen(noise->size, given + (noise->first + i) * noise->size, out);
         else normals(noise, i, 0, 0, out);
-        for (size_t k = 0; k < noise->size; k++) out[k] *= noise->temperature;
+        for (size_t k = 0; k < noise->size; k++) out[k] *= temperature;
     }
 }
 

@@ -16,14 +16,13 @@ typedef struct cm_noise {
     int double_steps;             /* torch: later draws in float64, as EDM's sampler makes them */
     double *buffer;               /* size values */
     cm_torch_rng *torch;          /* count generators, or NULL for Philox */
-    double temperature;           /* what the start noise is multiplied by */
 } cm_noise;
 
 /* NUMERIC for noise of the caller's that is not finite; `draws` of its later tensors are used. */
 cm_status cmi_noise_check(const cm_sample_options *options, size_t n, size_t size, int32_t draws);
 /* Seeds the generators (torch) of the images at hand. */
 void cmi_noise_begin(cm_noise *noise);
-/* The start noise, count x size; then the labels, then draws 0, 1, ...: torch's
+/* The start noise times the temperature, count x size; then the labels, then draws 0, 1, ...: torch's
  * streams have to be asked in this order. */
 void cmi_noise_start(cm_noise *noise, double *out);
 /* Labels for count images of a model with `classes` > 0; the caller's where

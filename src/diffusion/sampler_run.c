@@ -179,15 +179,15 @@ static cm_status run_all(cm_sampler *s, const cm_sampler_job *j, const cm_times 
     const cm_model *m = s->model;
     const cm_sample_options *o = j->options;
     const int32_t draws = cmi_solver_draws(&times->solver);
-    run r = {s,
-             o,
-             j->edit,
-             &times->solver,
-             {o, j->n, 0, 0, cmi_sampler_image_size(m), j->shared, times->solver.method->float64_draws, s->noise,
-              NULL, times->temperature},
-             m->net.num_classes > 0,
-             0,
-             0};
+    run r = {
+        s,
+        o,
+        j->edit,
+        &times->solver,
+        {o, j->n, 0, 0, cmi_sampler_image_size(m), j->shared, times->solver.method->float64_draws, s->noise, NULL},
+        m->net.num_classes > 0,
+        0,
+        0};
     r.total = (uint64_t)j->n * (uint64_t)cmi_solver_nfe(&times->solver);
     const int32_t *labels = cmi_condition_labels(o);
     if (o->condition) CM_TRY(cmi_condition_check(m, o->condition));

@@ -68,7 +68,6 @@ static void fill_rest(const cm_resolver *r)
     s->rk45.most = o->rk45_max_nfe ? o->rk45_max_nfe : 1000;
     s->pc.snr = cmi_or_default(o->pc_snr, 0.16);
     s->pc.corrections = o->pc_corrections ? o->pc_corrections : 1;
-    r->out->temperature = cmi_or_default(o->temperature, 1);
     cmi_vp_betas(r->smin, r->smax, 1e-3, &s->edm.beta_d, &s->edm.beta_min);
     if (p->table) {
         s->edm.levels = p->table;

@@ -8,8 +8,7 @@
 
 typedef struct cm_times {
     cm_solver solver;
-    double *sigma;      /* behind solver.sigma */
-    double temperature; /* of the noise that images begin with */
+    double *sigma; /* behind solver.sigma */
 } cm_times;
 
 /* rho, sigma_min, sigma_max and steps, whatever the model. */
