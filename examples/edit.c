@@ -31,6 +31,9 @@ static const cli_option options[] = {
     {"sigmas", 0, "LIST", "the noise levels of the steps, falling, as in 80,20,5"},
     {"ts", 0, "LIST", "the steps as indices of the grid, rising, as in 0,22,39; needs --grid"},
     {"grid", 0, "N", "the number of points of the grid that --ts counts in, as in 40"},
+    {"guidance", 0, "W",
+     "the scale of guidance: of a diffusion model, which is then evaluated with and without labels, or of a network "
+     "that is told of it (1)"},
     {"temperature", 0, "X", "what the noise that images begin with is multiplied by, 0.1 to 2 (1); not of denoise"},
     {"no-clip", 0, NULL, "do not clamp the estimates to [-1,1]"},
     {"seed", 's', "N", "the number that all noise follows from (0)"},
@@ -115,6 +118,7 @@ static cm_status draw(program *p, size_t batch)
     cli_progress_begin(&progress, p->e.name, p->values[QUIET] != NULL);
     progress.all = p->results;
     condition.labels = p->s.n_cycle ? p->labels : NULL;
+    condition.guidance = p->s.guidance;
     p->s.sample.condition = &condition;
     p->s.sample.progress = cli_progress_step;
     p->s.sample.progress_user = &progress;

@@ -52,6 +52,10 @@ static const cli_option options[] = {
     {"grid", 0, "N", "of a model: the number of points of the grid that --ts counts in, as in 40"},
     {"times", 0, "FILE",
      "of a model: the noise levels that --search-times found for it; with --steps N its list of N"},
+    {"guidance", 0, "W",
+     "of a model: the scale of guidance: of a diffusion model, which is then evaluated with and without labels, or "
+     "of a "
+     "network that is told of it (1)"},
     {"temperature", 0, "X", "of a model: what the noise that images begin with is multiplied by, 0.1 to 2 (1)"},
     {"seed", 's', "N", "of a model: the number that all noise follows from (0)"},
     {"batch", 'b', "N", "of a model: the number of images that are computed at a time (16)"},
@@ -90,6 +94,7 @@ enum {
     TS,
     GRID,
     TIMES,
+    GUIDANCE,
     TEMPERATURE,
     SEED,
     BATCH,
@@ -180,7 +185,8 @@ static void refuse_for_likelihood(const cli *c, const choices *o)
 /* Of --search-times and --curve. */
 static void refuse_for_search(const cli *c, choices *o)
 {
-    static const int of_times[] = {CURVE, SUBSETS, INFINITY_, KEEP, METHOD, STEPS, TS, TIMES, TEMPERATURE, METRIC},
+    static const int of_times[] = {CURVE, SUBSETS, INFINITY_, KEEP,        METHOD, STEPS,
+                                   TS,    TIMES,   GUIDANCE,  TEMPERATURE, METRIC},
                      of_curve[] = {SUBSETS, INFINITY_, KEEP, STEPS, SIGMAS, TS, GRID, METRIC};
     const size_t n = o->plot ? strlen(o->plot) : 0;
     refuse_with(c, o, o->steps ? SEARCH_TIMES : CURVE, o->steps ? of_times : of_curve);
@@ -359,9 +365,7 @@ static void print_result(FILE *out, const metric *m, const char *more, double va
 static void print_side(const char *name, const side *s, const choices *o)
 {
     FILE *out = o->out;
-    char text[64], heat[40] = "";
-    const double temperature = sampling_temperature(&o->sampling);
-    if (temperature != 1) (void)snprintf(heat, sizeof heat, ", temperature %g", temperature);
+    char text[64], unusual[SAMPLING_UNUSUAL];
     if (o->json) {
         fprintf(out, "%s\"%s\": {\"path\": ", *name == 'a' ? "{" : ", ", name);
         cli_json_string(out, s->path);
@@ -369,8 +373,9 @@ static void print_side(const char *name, const side *s, const choices *o)
                 (unsigned long long)s->n);
         if (s->info.height) fprintf(out, ", \"height\": %d, \"width\": %d", s->info.height, s->info.width);
         if (s->model)
-            fprintf(out, ", \"nfe\": %d, \"nfe_mean\": %.6g, \"seed\": %llu, \"temperature\": %g", s->nfe.most,
-                    sampling_nfe_mean(&s->nfe), (unsigned long long)o->sampling.sample.seed, temperature);
+            fprintf(out, ", \"nfe\": %d, \"nfe_mean\": %.6g, \"seed\": %llu, \"temperature\": %g, \"guidance\": %g",
+                    s->nfe.most, sampling_nfe_mean(&s->nfe), (unsigned long long)o->sampling.sample.seed,
+                    sampling_temperature(&o->sampling), sampling_guidance(&o->sampling));
         fprintf(out, "}");
         return;
     }
@@ -381,7 +386,8 @@ static void print_side(const char *name, const side *s, const choices *o)
     else if (s->kept) fprintf(out, ": features of %llu images\n", (unsigned long long)s->n);
     else if (s->model)
         fprintf(out, ": %llu samples of %d x %d, %s each, seed %llu%s\n", (unsigned long long)s->n, s->info.height,
-                s->info.width, sampling_nfe_text(&s->nfe, text), (unsigned long long)o->sampling.sample.seed, heat);
+                s->info.width, sampling_nfe_text(&s->nfe, text), (unsigned long long)o->sampling.sample.seed,
+                sampling_unusual(&o->sampling, unusual));
     else
         fprintf(out, ": %llu images of %d x %d (%s)\n", (unsigned long long)s->n, s->info.height, s->info.width,
                 s->info.kind);

@@ -21,7 +21,6 @@ enum {
     ENLARGE,
     FORCE,
     LABELS,
-    GUIDANCE,
     LIKE,
     NO_NOTE,
     BENCH,
@@ -45,7 +44,6 @@ static const cli_option options[] = {
     {"labels", 'l', "LIST",
      "class numbers or names, used in turn; 'all': each, with a column of its own; 'rows': each in a row; 'none': "
      "no class"},
-    {"guidance", 0, "W", "the scale of guidance, of networks that are told of it (1)"},
     {"like", 0, "FILE", "draw the picture of that name again, a PNG of this program; options besides change it"},
     {"no-note", 0, NULL, "do not write into PNGs how they were drawn"},
     {"bench", 0, NULL, "measure the time, the fastest of several calls, and write no picture"},
@@ -71,6 +69,9 @@ static const cli_option options[] = {
     {"snr", 0, "X", "the signal-to-noise ratio of the corrector of pc (0.16)"},
     {"corrections", 0, "N", "how often pc corrects at a level (1)"},
     {"churn", 0, "X", "the noise that heun, dpm and edm add on the way (s_churn, 0)"},
+    {"guidance", 0, "W",
+     "the scale of guidance: of a diffusion model, which is then evaluated with and without labels, or of a network "
+     "that is told of it (1)"},
     {"temperature", 0, "X",
      "what the noise that images begin with is multiplied by, 0.1 to 2: below 1 they are more typical and vary less "
      "(1)"},
@@ -99,7 +100,6 @@ typedef struct {
     cm_sampler *sampler;
     size_t count;
     int rows; /* --labels rows */
-    double guidance;
     output out;
     note note;
     char like[TIMES_MODEL]; /* the weights of the picture of --like */
@@ -157,7 +157,7 @@ static cm_status call(program *p, size_t first, size_t n, double *seconds)
     cm_condition condition = CM_CONDITION_INIT;
     label(p, first, n, p->labels);
     condition.labels = p->rows || p->s.n_cycle ? p->labels : NULL;
-    condition.guidance = p->guidance;
+    condition.guidance = p->s.guidance;
     o.condition = &condition;
     o.first_index += first;
     o.evaluations = p->evaluations;
@@ -337,7 +337,6 @@ static void read_command(program *p)
     if (c->n_operands != 1) cli_usage_error(c, "give one model file, or a picture with --like");
     if (v[BENCH] && (v[IMAGES] || v[OUTPUT] || v[NPZ])) cli_usage_error(c, "--bench writes no picture");
     p->rows = v[LABELS] && strcmp(v[LABELS], "rows") == 0;
-    p->guidance = v[GUIDANCE] ? cli_number(c, "guidance", v[GUIDANCE], 1e-6, 1e6) : 0;
     p->count = v[COUNT] ? (size_t)cli_integer(c, "count", v[COUNT], 1, 1000000000) : 0;
     p->out.columns = v[COLUMNS] ? (int32_t)cli_integer(c, "columns", v[COLUMNS], 1, 65535) : 0;
     p->out.margin = v[MARGIN] ? (int32_t)cli_integer(c, "margin", v[MARGIN], 0, 1000) : 2;

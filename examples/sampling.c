@@ -51,6 +51,7 @@ void sampling_option(sampling *s, const cli *c, const char *name, const char *va
     else if (IS("atol")) o->rk45_atol = cli_number(c, name, value, 1e-10, 1);
     else if (IS("snr")) o->pc_snr = cli_number(c, name, value, 1e-6, 10);
     else if (IS("temperature")) o->temperature = cli_number(c, name, value, 0.1, 2);
+    else if (IS("guidance")) s->guidance = cli_number(c, name, value, 1e-6, 1e6);
     else if (IS("churn")) o->s_churn = cli_number(c, name, value, 0, 1e6);
     else if (IS("no-clip")) o->clip_denoised = CM_CLIP_NO;
     else if (IS("seed")) o->seed = cli_seed(c, name, value);
@@ -104,6 +105,21 @@ static cm_status check_times(const sampling *s, const cli *c, const char *path, 
 double sampling_temperature(const sampling *s)
 {
     return s->sample.temperature > 0 ? s->sample.temperature : 1;
+}
+
+double sampling_guidance(const sampling *s)
+{
+    return s->guidance > 0 ? s->guidance : 1;
+}
+
+const char *sampling_unusual(const sampling *s, char text[SAMPLING_UNUSUAL])
+{
+    const double heat = sampling_temperature(s), scale = sampling_guidance(s);
+    int n = 0;
+    text[0] = 0;
+    if (heat != 1) n = snprintf(text, SAMPLING_UNUSUAL, ", temperature %g", heat);
+    if (scale != 1) (void)snprintf(text + n, SAMPLING_UNUSUAL - (size_t)n, ", guidance %g", scale);
+    return text;
 }
 
 size_t sampling_batch(const sampling *s)

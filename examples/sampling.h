@@ -15,6 +15,7 @@ typedef struct sampling {
     int32_t ts[SAMPLING_MOST];    /* behind sample.ts              */
     int32_t cycle[SAMPLING_MOST]; /* --labels, used in turn        */
     size_t n_cycle;
+    double guidance;               /* of cm_condition; 0: none */
     const char *times;             /* a file of noise levels, or NULL */
     char times_model[TIMES_MODEL]; /* the model that it is for        */
 } sampling;
@@ -28,8 +29,12 @@ void sampling_option(sampling *s, const cli *c, const char *name, const char *va
 void sampling_times(sampling *s, const cli *c);
 /* Images that are computed at a time. */
 size_t sampling_batch(const sampling *s);
-/* What the noise that images begin with is multiplied by. */
+/* What the noise that images begin with is multiplied by; the scale of guidance; and what is not usual of these, as
+ * ", guidance 2". */
 double sampling_temperature(const sampling *s);
+double sampling_guidance(const sampling *s);
+enum { SAMPLING_UNUSUAL = 80 };
+const char *sampling_unusual(const sampling *s, char text[SAMPLING_UNUSUAL]);
 
 /* The file to load: of a run's directory the one that cm_run_model_path names, which is said on standard error unless
  * `quiet`; anything else as it is.  `found` has room for it. */

@@ -134,6 +134,7 @@ static cm_status open_ledger(trials *w)
     ledger_fact(&w->ledger, "number of samples", "%llu", (unsigned long long)w->models[0].n);
     ledger_fact(&w->ledger, "seed", "%llu", (unsigned long long)o->sampling->sample.seed);
     ledger_fact(&w->ledger, "temperature", "%g", sampling_temperature(o->sampling));
+    ledger_fact(&w->ledger, "guidance", "%g", sampling_guidance(o->sampling));
     ledger_fact(&w->ledger, "precision", "%s",
                 cm_choice_name("precisions", (size_t)(precision ? precision : CM_PRECISION_F32)));
     ledger_open(&w->ledger, o->c, w->result);
@@ -216,8 +217,9 @@ void trials_print_facts(FILE *out, const trials *w)
         if (w->reference.n) fprintf(out, ", \"images\": %llu", (unsigned long long)w->reference.n);
         fprintf(out, "},\n");
     }
-    fprintf(out, " \"samples\": %llu,\n \"seed\": %llu,\n \"temperature\": %g,\n", (unsigned long long)w->models[0].n,
-            (unsigned long long)o->sampling->sample.seed, sampling_temperature(o->sampling));
+    fprintf(out, " \"samples\": %llu,\n \"seed\": %llu,\n \"temperature\": %g,\n \"guidance\": %g,\n",
+            (unsigned long long)w->models[0].n, (unsigned long long)o->sampling->sample.seed,
+            sampling_temperature(o->sampling), sampling_guidance(o->sampling));
 }
 
 void trials_print_model(FILE *out, const trials *w, size_t i)

@@ -368,6 +368,33 @@ START_TEST(guidance_without_classes)
 }
 END_TEST
 
+/* The teacher is what guides in distillation. */
+START_TEST(guidance_of_a_teacher_without_classes)
+{
+    static const char network[] =
+        "{\"network\": {\"type\": \"songunet\", \"img_resolution\": 8, \"img_channels\": 3, \"label_dim\": 0, "
+        "\"model_channels\": 8, \"channel_mult\": [1, 2], \"num_blocks\": 1, \"attn_resolutions\": [4]}, "
+        "\"precond\": {\"type\": \"edm\"}}";
+    static float images[BATCH * VALUES];
+    int32_t labels[BATCH];
+    cm_train_settings o = options("scd+guidance");
+    cm_trainer *t;
+    cm_model *m, *teacher;
+    OK(cm_model_create(NULL, network, 1, &m));
+    OK(cm_model_create(NULL, network, 2, &teacher));
+    o.label_dropout = 0;
+    FAILS(create(m, teacher, &o, &t), CM_ERR_ARGUMENT,
+          "guidance needs a teacher that knows \"no label\"; this one has no classes");
+    t = trainer("scd+guidance", &o);
+    batch(0, images, labels);
+    FAILS(step_of(t, BATCH, images, NULL, NULL), CM_ERR_ARGUMENT, "guidance needs labels 0..2");
+    OK(step_of(t, BATCH, images, labels, NULL));
+    cm_trainer_free(t);
+    cm_model_free(m);
+    cm_model_free(teacher);
+}
+END_TEST
+
 START_TEST(nonfinite_stops)
 {
     cm_train_settings o = options("edm");
@@ -492,6 +519,116 @@ START_TEST(roles_of_guidance)
 }
 END_TEST
 
+/* --- the teacher's guidance on TrigFlow's axis --------------------------------------------- */
+
+/* Networks of one number: the answers are the label's, the direction of the derivative is what is looked at. */
+static const double with_label = 0.75, without_label = -0.5;
+static double directions[BATCH], times_of[BATCH];
+
+static cm_status answer_one(void *user, int role, const double *x, const double *t, const double *r, double *d)
+{
+    const cm_objective_batch *b = user;
+    (void)x, (void)t, (void)r;
+    for (size_t i = 0; i < b->n; i++) d[i] = role == CM_ROLE_TEACHER ? with_label : without_label;
+    return CM_OK;
+}
+
+static cm_status tangent_of_one(void *user, int role, const cm_objective_point *at, const cm_objective_point *along,
+                                double *d, double *slope)
+{
+    const cm_objective_batch *b = user;
+    (void)role;
+    for (size_t i = 0; i < b->n; i++) {
+        times_of[i] = at->t[i], directions[i] = along->x[i] / along->t[i];
+        d[i] = slope[i] = 0;
+    }
+    return CM_OK;
+}
+
+static cm_status online_of_one(void *user, const double *x, const double *t, const double *r, double *d)
+{
+    return answer_one(user, CM_ROLE_TARGET, x, t, r, d);
+}
+
+static cm_status backward_of_one(void *user, const double *cotangent)
+{
+    (void)user, (void)cotangent;
+    return CM_OK;
+}
+
+START_TEST(guided_velocity)
+{
+    cm_train_settings o = options("scd+guidance");
+    o.guidance = 3, o.guidance_from = 0.2, o.guidance_to = 0.8;
+    cm_objective_settings s = cmi_objective_settings_of(&o, 1, 1, 1);
+    double x0[BATCH], z[BATCH], u[BATCH], normal[BATCH], loss[BATCH], share[BATCH];
+    int32_t labels[BATCH];
+    int inside = 0;
+    s.sigma_data = 0.5;
+    for (int i = 0; i < BATCH; i++) {
+        x0[i] = 0.1 * i, z[i] = 0.3, u[i] = 0.5, normal[i] = 0.4 * (i - BATCH / 2), share[i] = 1,
+        labels[i] = i % 3 - 1;
+    }
+    cm_objective_batch b = {
+        .n = BATCH, .x0 = x0, .z = z, .u = u, .normal = normal, .loss = loss, .share = share, .labels = labels};
+    b.work = calloc(cmi_objective_work(&s, BATCH), sizeof *b.work);
+    const cm_objective_nets nets = {.user = &b,
+                                    .evaluate = answer_one,
+                                    .tangent = tangent_of_one,
+                                    .online = online_of_one,
+                                    .backward = backward_of_one};
+    OK(cmi_objective_scd.run(&s, &b, &nets));
+    for (int i = 0; i < BATCH; i++) {
+        const double at = times_of[i] / acos(0);
+        const int guided = at >= 0.2 && at <= 0.8;
+        const double v = labels[i] < 0 ? without_label
+                         : guided      ? without_label + 3 * (with_label - without_label)
+                                       : with_label;
+        inside += guided && labels[i] >= 0;
+        ck_assert_double_eq_tol(directions[i], v, 1e-12);
+    }
+    ck_assert_int_ge(inside, 2);
+    ck_assert_int_le(inside, BATCH / 2);
+    free(b.work);
+}
+END_TEST
+
+/* What a teacher is asked: with the label even where the network's was dropped, and without one. */
+static cm_status ask_teacher_roles(const cm_objective_settings *s, const cm_objective_batch *b,
+                                   const cm_objective_nets *nets)
+{
+    static const int roles[] = {CM_ROLE_TEACHER, CM_ROLE_TEACHER_UNCONDITIONAL};
+    const cm_objective_buffers r = cmi_objective_buffers_of(s, b);
+    ck_assert_uint_eq(b->n, BATCH);
+    for (size_t i = 0; i < b->n; i++) r.t[i] = atan(1 / s->sigma_data), b->loss[i] = 0;
+    for (int k = 0; k < 2; k++) OK(nets->evaluate(nets->user, roles[k], b->x0, r.t, NULL, answers[k]));
+    CM_TRY(nets->online(nets->user, b->x0, r.t, NULL, r.online));
+    memset(r.d, 0, sizeof answers[0]);
+    return nets->backward(nets->user, r.d);
+}
+
+START_TEST(roles_of_a_teacher_that_guides)
+{
+    static float images[BATCH * VALUES], x[BATCH * VALUES], sigma[BATCH], d[BATCH * VALUES];
+    int32_t labels[BATCH];
+    cm_objective objective = cmi_objective_scd;
+    objective.run = ask_teacher_roles;
+    cm_trainer *t = ask("scd+guidance", &objective, 1, images, labels);
+    /* x_t = sigma_data images, of level 1 in EDM's units x_t / cos t; F = (cos t x_t - D) / (sin t sigma_data) */
+    const double sd = t->settings.sigma_data, angle = atan(1 / sd);
+    for (int i = 0; i < BATCH; i++) sigma[i] = 1;
+    for (int i = 0; i < BATCH * VALUES; i++) x[i] = (float)(sd * (double)images[i] / cos(angle));
+    for (int k = 0; k < 2; k++) {
+        OK(cm_model_denoise(t->teacher, BATCH, x, sigma, k == 0 ? labels : NULL, d));
+        for (int i = 0; i < BATCH * VALUES; i++)
+            ck_assert_double_eq_tol((cos(angle) * sd * (double)images[i] - (double)d[i]) / (sin(angle) * sd),
+                                    answers[k][i], 1e-4);
+    }
+    ck_assert_mem_ne(answers[0], answers[1], sizeof answers[0]);
+    cm_trainer_free(t);
+}
+END_TEST
+
 /* Both outputs, and what guidance the network is told: that of nobody is scale 1 over all times. */
 static cm_status ask_outputs(const cm_objective_settings *s, const cm_objective_batch *b,
                              const cm_objective_nets *nets)
@@ -571,10 +708,11 @@ START_TEST(guidance_of_calls)
     cm_sampler_free(sampler);
     c.guidance = 2;
     OK(cm_sampler_create(one, NULL, &sampler));
-    FAILS(cm_sampler_nfe(sampler, &s, &nfe), CM_ERR_ARGUMENT, "guidance is for networks that are told");
+    FAILS(cm_sampler_nfe(sampler, &s, &nfe), CM_ERR_ARGUMENT,
+          "guidance is for diffusion models and for networks that are told");
     cm_sampler_free(sampler);
     FAILS(cm_model_denoise_with(one, &o, N, x, sigma, d[0]), CM_ERR_ARGUMENT,
-          "guidance is for networks that are told");
+          "guidance is for diffusion models and for networks that are told");
     cm_model_free(one);
     cm_model_free(two);
 }
@@ -746,6 +884,8 @@ Suite *make_suite(void)
     tcase_add_test(t, derivative_of_the_loss);
     tcase_add_test(t, second_levels);
     tcase_add_test(t, roles_of_guidance);
+    tcase_add_test(t, guided_velocity);
+    tcase_add_test(t, roles_of_a_teacher_that_guides);
     tcase_add_test(t, outputs_and_conditions);
     tcase_add_test(t, outputs_refused);
     tcase_add_test(t, guidance_of_calls);
@@ -754,6 +894,7 @@ Suite *make_suite(void)
     tcase_add_test(t, microbatches);
     tcase_add_test(t, trainers_refused);
     tcase_add_test(t, guidance_without_classes);
+    tcase_add_test(t, guidance_of_a_teacher_without_classes);
     tcase_add_test(t, models_of_another_precond);
     tcase_add_test(t, nonfinite_stops);
     suite_add_tcase(s, small);

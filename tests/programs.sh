@@ -43,10 +43,20 @@ expect 1 "option temperature has no effect on denoise" $bin/cm-edit denoise $mod
 $bin/cm-sample $model -n 32 -l 0,1 -q --npz $dir/warm.npz
 few="--metric fd-lenet --few --samples 16"
 expect 0 "seed 0, temperature 0.5" $bin/cm-eval $few --temperature 0.5 $model $dir/warm.npz
-expect 0 '"temperature": 1}' $bin/cm-eval $few --json $model $dir/warm.npz
+expect 0 '"temperature": 1, "guidance": 1}' $bin/cm-eval $few --json $model $dir/warm.npz
 expect 2 "--temperature has no effect with --search-times" $bin/cm-eval --search-times 2 $few --temperature 0.5 $model $dir/warm.npz
 expect 2 "--temperature has no effect with --metric bpd" $bin/cm-eval --metric bpd --temperature 0.5 $teacher $dir/warm.npz
 expect 0 '"temperature": 0.5' bash -c "$bin/cm-eval --curve 1 $few --temperature 0.5 --method onestep $model $dir/warm.npz --write $dir/cold.json --plot $dir/cold.svg && cat $dir/cold.json"
+# Guidance: of a diffusion model, which is evaluated twice; a consistency model has what it learnt.
+expect 0 "led-stroke.png" $bin/cm-edit stroke $teacher $dir/warm.png -l 3 --sigma 5 --guidance 2 -o $dir/led-stroke.png
+for way in "" "--guidance 1" "--guidance 3"; do $bin/cm-sample $teacher $way -m euler --steps 2 -n 2 -l 3 -q --no-note --force -o "$dir/led.png" && md5sum <$dir/led.png; done >$dir/led.txt
+[ "$(uniq $dir/led.txt | wc -l)" = 2 ] && [ "$(sed -n 1p $dir/led.txt)" = "$(sed -n 2p $dir/led.txt)" ] || fail "guidance"
+expect 0 "4 network evaluations" $bin/cm-sample $teacher --guidance 3 -m euler --steps 2 -n 2 -l 3 --force -o $dir/led.png
+$bin/cm-sample --like $dir/led.png $teacher -q -o $dir/led2.png && cmp -s $dir/led.png $dir/led2.png || fail "--like of a guidance"
+expect 1 'a model of precond "ecm" has what guidance it learnt' $bin/cm-sample $model --guidance 2 -o $dir/led3.png
+expect 0 "seed 0, guidance 2" $bin/cm-eval $few --guidance 2 --method euler --steps 2 $teacher $dir/warm.npz
+expect 2 "--guidance has no effect with --search-times" $bin/cm-eval --search-times 2 $few --guidance 2 $teacher $dir/warm.npz
+expect 2 "--guidance has no effect with --metric bpd" $bin/cm-eval --metric bpd --guidance 2 $teacher $dir/warm.npz
 $bin/cm-convert $model --config '{"sampling": {"sigmas": [80, 0.7]}}' $dir/levels.safetensors >/dev/null 2>&1
 expect 0 "sampling     sigmas [80,0.7]" $bin/cm-info $dir/levels.safetensors
 expect 2 "did you mean --sigmas" $bin/cm-sample $model --sigma 80

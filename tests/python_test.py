@@ -320,6 +320,13 @@ class Binding(unittest.TestCase):
             self.assertRaises(TypeError, call, "2")
         with self.assertRaisesRegex(cm.Error, "networks that are told of it"):
             self.model.denoise([[[0.5] * 32] * 32], 1.0, guidance=2)
+        teacher = cm.Model.load(TEACHER)
+        x = [[[0.01 * (i - j) for i in range(32)] for j in range(32)]]
+        d = [values(teacher.denoise(x, 3.0, labels=label, guidance=w)) for label, w in ((4, None), (None, None), (4, 3))]
+        for with_label, without, guided in zip(*d):
+            self.assertAlmostEqual(guided, without + 3 * (with_label - without), delta=1e-5)
+        sampler = cm.Sampler(teacher, "euler", steps=2)
+        self.assertNotEqual(values(sampler.sample(1, labels=4, guidance=3)), values(sampler.sample(1, labels=4)))
 
     def test_editing(self):
         s = cm.Sampler(self.model, threads=2, batch=3)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """The same time on the same machine: this library beside the published algorithm (ECT) in PyTorch, on digits, from the same teacher.
 
-    race_digits.py BUILD MNIST [--minutes 30] [--turn 20] [--threads 2] [--preset digits-sct-30min] [--compile] [--peer-python PYTHON] [--out DIR]
+    race_digits.py BUILD MNIST [--minutes 30] [--turn 20] [--threads 2] [--preset digits-sct-30min] [--set NAME=VALUE ...] [--start MODEL] [--compile] [--peer-python PYTHON] [--out DIR]
 
-Both sides learn on the same network from tests/data/models/digits_teacher.safetensors, in turns of --turn seconds in which the other one is
+Both sides learn on the same network from the same diffusion model, tests/data/models/digits_teacher.safetensors or that of --start, in turns of --turn seconds in which the other one is
 stopped, so that what else the machine does meets both alike.  Ours has as many steps of its preset as its pace in the first
 turn foretells; the peer's schedule follows its clock.  Then the FD-lenet of 10,000 images of both, with one and with two steps.
 """
@@ -16,6 +16,8 @@ p.add_argument("--minutes", type=float, default=30)
 p.add_argument("--turn", type=float, default=20, help="seconds of a turn, at least 5")
 p.add_argument("--threads", type=int, default=2)
 p.add_argument("--preset", default="digits-sct-30min")
+p.add_argument("--set", action="append", default=[], help="an option of ours beside those of the preset")
+p.add_argument("--start", default="tests/data/models/digits_teacher.safetensors", help="the diffusion model that both begin with")
 p.add_argument("--compile", action="store_true", help="the peer by torch.compile")
 p.add_argument("--peer-python", default=sys.executable, help="a Python that has torch")
 p.add_argument("--samples", type=int, default=10000)
@@ -23,13 +25,14 @@ p.add_argument("--out", default="race")
 o = p.parse_args()
 if o.turn < 5:
     p.error("--turn %g: at least 5 seconds, since the peer takes a gap of 2 for a stop" % o.turn)
-teacher = "tests/data/models/digits_teacher.safetensors"
 os.makedirs(o.out)
 seconds = 60 * o.minutes
 
 
 def train(out, steps):
-    return [o.build + "/bin/cm-train", "--data", o.data, "--preset", o.preset, "--init", teacher, "--threads", str(o.threads), "--seed", "0",
+    begins = "--teacher" if "-scd-" in o.preset else "--init"
+    changes = [word for change in o.set for word in ("--set", change)]
+    return [o.build + "/bin/cm-train", "--data", o.data, "--preset", o.preset, begins, o.start, *changes, "--threads", str(o.threads), "--seed", "0",
             "--steps", str(steps), "--sample-every", "0", "--no-estimate", "--keep", "1", "--checkpoint-every", str(steps), "--log-every", "1",
             "-q", "--out", out]
 
@@ -43,7 +46,7 @@ def pace(turn):
     run.wait()
     lines = [json.loads(l) for l in open(out + "/log.jsonl")]
     rates = sorted(l["img_per_s"] for l in lines[1:]) or [lines[0]["img_per_s"]]
-    return 64 / rates[len(rates) // 2]
+    return json.load(open(out + "/config.json"))["options"]["batch"] / rates[len(rates) // 2]
 
 
 def race(sides):
@@ -88,8 +91,8 @@ def distance(model, *sampling):
 
 step = pace(max(o.turn, 10))
 steps = int(0.97 * seconds / step)  # so that it does not end later than the peer where steps become a little slower
-print("ours: %.3f s a step, %d steps of %s" % (step, steps, o.preset), flush=True)
-peer = [o.peer_python, os.path.join(os.path.dirname(__file__), "peers", "torch_ect.py"), teacher, o.data, o.out + "/peer.safetensors", "--seconds", str(seconds),
+print("ours: %.3f s a step, %d steps of %s" % (step, steps, " ".join([o.preset, *o.set])), flush=True)
+peer = [o.peer_python, os.path.join(os.path.dirname(__file__), "peers", "torch_ect.py"), o.start, o.data, o.out + "/peer.safetensors", "--seconds", str(seconds),
         "--threads", str(o.threads), *(["--compile"] if o.compile else [])]
 spent = race({"ours": subprocess.Popen(train(o.out + "/ours", steps)), "peer": subprocess.Popen(peer, stdout=open(o.out + "/peer.log", "w"))})
 told = open(o.out + "/peer.log").read().strip().split("\n")[-1]

@@ -150,9 +150,12 @@ typedef struct cm_condition {
      * the call says; cm_model_denoise_with takes -1 for all images, a sampler draws the
      * labels.  An unconditional model takes NULL or -1. */
     const int32_t *labels;
-    /* The scale of guidance, above 0 to 1e6, that a network with `conditions` in its configuration is told, for all
-     * times and images of the call; 0: none, which is a scale of 1.  An error for other networks, and in calls that
-     * train or tell likelihoods. */
+    /* The scale w of guidance, above 0 to 1e6, for all times and images of the call; 0: none, which is a scale of 1.
+     * A network with `conditions` in its configuration is told w.  A diffusion model that knows "no label" is
+     * evaluated twice, and D is D_u + w (D_c - D_u) of images that have a label, with D_c and D_u its values with it
+     * and without one (Ho and Salimans 2022).  It has to have learnt without labels too (the training option
+     * label_dropout). ARGUMENT for other models, and in calls that train, tell likelihoods or, of a network that is
+     * not told, differentiate. */
     double guidance;
 } cm_condition;
 

@@ -75,7 +75,10 @@ typedef struct cm_trainer cm_trainer;
  *         w is weight_net.  F is the network of a model with precond trigflow, and minus that of one of edm, cm or
  *         ecm, which then becomes ecm.
  *         Continuous-time consistency training of Lu and Song 2024 (arXiv 2410.11081), Algorithm 1.
- *   scd   The same with v = sigma_data F_phi: distillation.
+ *   scd   The same with v = sigma_data F_phi: distillation.  With guidance w v is v_u + w (v_c - v_u) for t / (pi / 2)
+ *         between guidance_from and guidance_to, where v_c and v_u are the teacher's with the image's label and
+ *         without one, and v_c elsewhere; for images whose label is dropped it is v_u.  The model is then sampled
+ *         without guidance.  The teacher has to know "no label": train it with label_dropout.
  *   dscd  The same with the difference of F^- over one step of the teacher from t to t' for J; t'/t is uniform
  *         between discrete_from and discrete_to.  Appendix E.
  *   tcm   w(t, r) d(f(x0 + t z, t), f^-(x0 + r z, r)), with ln t ~ N(p_mean, p_std^2) between sigma_min and sigma_max,
@@ -341,11 +344,13 @@ enum { CM_MAX_EMAS = 8 };
  *   guidance          1               0..1000.  The scale w of guidance, which is learnt: for v, images that
  *                                     keep their label have w v + (1 - w - k) v_u + k v_c in meanflow and (1 -
  *                                     k) (v + (w - 1) (v - v_u)) + k v_c in soflow, with v_u and v_c the
- *                                     network's own velocities without and with the label.
+ *                                     network's own velocities without and with the label, and v_u + w (v_c -
+ *                                     v_u) in scd and dscd, with the teacher's.
  *   guidance_mix      0               0..0.999999.  The share k of v_c there; the effective scale of meanflow
  *                                     is w / (1 - k).
- *   guidance_from     0               0..1.  The least time t that has guidance.
- *   guidance_to       1               0..1.  The largest time t that has guidance.
+ *   guidance_from     0               0..1.  The least time t that has guidance; with scd and dscd t / (pi /
+ *                                     2), 2 arctan(sigma / sigma_data) / pi.
+ *   guidance_to       1               0..1.  The largest time t that has guidance, in the same way.
  *   guidance_decay    1               0..1.  The time t from which on the guidance of soflow falls, to none at
  *                                     t = 1; 1: it does not.
  *   velocity_share    0               0..1.  Share of the images of a step, rounded down, that learn the

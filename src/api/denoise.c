@@ -173,6 +173,7 @@ static cm_status evaluate(const job *j, const cm_evaluation *e)
 /* Double, as the samplers hold their state. */
 typedef struct {
     double *x, *d, *sigma, *second, *x_tangent, *d_tangent, *sigma_tangent, *second_tangent;
+    double *without; /* NULL without guidance */
 } buffers;
 
 static void widen(size_t n, const float *from, double *to)
@@ -217,6 +218,7 @@ static cm_status denoise_chunk(const job *j, size_t first, size_t count, const b
                              .sigma_tangent = j->sigma_tangent ? b->sigma_tangent : NULL,
                              .second = j->second ? b->second : NULL,
                              .guidance = j->guidance,
+                             .without = b->without,
                              .second_tangent = j->second_tangent ? b->second_tangent : NULL,
                              .d_tangent = b->d_tangent};
     widen(count * in, j->x + first * in, b->x);
@@ -239,11 +241,12 @@ static cm_status denoise(const job *j)
 {
     const cm_model *m = j->model;
     const size_t in = input_size(m), to = output_size(m), chunk = (size_t)cmi_context_threads(m->context);
-    const size_t one = chunk * (in + to + 2);
-    double *all = cmi_malloc(m->context, (j->out_tangent ? 2 : 1) * one, sizeof *all);
+    const size_t one = chunk * (in + to + 2), guided = cmi_condition_evaluations(m, j->guidance) > 1 ? chunk * to : 0;
+    double *all = cmi_malloc(m->context, (j->out_tangent ? 2 : 1) * one + guided, sizeof *all);
     if (!all) return CM_ERR_MEMORY;
     buffers b = {.x = all, .d = all + chunk * in, .sigma = all + chunk * (in + to)};
     b.second = b.sigma + chunk;
+    if (guided) b.without = b.second + chunk; /* no tangent then */
     if (j->out_tangent) {
         b.x_tangent = b.x + one;
         b.d_tangent = b.d + one;
@@ -273,6 +276,8 @@ static cm_status denoise_checked(job *j, const cm_denoise_options *options)
     CM_TRY(cmi_model_check_labels(j->model, condition.labels, j->n));
     CM_TRY(cmi_condition_check(j->model, &condition));
     j->guidance = condition.guidance;
+    if (j->out_tangent && cmi_condition_evaluations(j->model, j->guidance) > 1)
+        CM_FAIL(CM_ERR_ARGUMENT, "derivatives with guidance are for networks that are told of it (conditions 3)");
     j->second = o.second;
     j->second_tangent = o.second_tangent;
     CM_TRY(check_seconds(j));

@@ -126,7 +126,7 @@ cm_status cm_sampler_nfe(const cm_sampler *sampler, const cm_sample_options *opt
     CM_TRY(cmi_sample_options_read(options, &o, &condition));
     CM_TRY(cmi_condition_check(sampler->model, &condition));
     CM_TRY(cmi_times_resolve(sampler->model, &o, &times));
-    *nfe = cmi_solver_nfe(&times.solver);
+    *nfe = cmi_solver_nfe(&times.solver) * cmi_condition_evaluations(sampler->model, condition.guidance);
     const cm_status status = cmi_sampler_check_border(sampler, &times.solver);
     cmi_times_release(sampler->model, &times);
     return status;

@@ -13,14 +13,33 @@ cm_status cmi_condition_read(const cm_condition *theirs, cm_condition *out)
     return cmi_reserved_check("cm_condition", out->reserved);
 }
 
+/* A network that is not told of guidance is asked with and without labels. */
+static cm_status check_guided(const cm_model *m)
+{
+    const cm_precond_kind *kind = m->precond.kind;
+    if (m->net.num_classes == 0) CM_FAIL(CM_ERR_ARGUMENT, "guidance has no effect on a model without classes");
+    if (cmi_model_needs_label(m))
+        CM_FAIL(CM_ERR_ARGUMENT, "guidance needs a network that knows \"no label\"; this one always takes one");
+    if (kind->is_consistency || kind->two_times || kind->raw)
+        CM_FAIL(CM_ERR_ARGUMENT,
+                "guidance is for diffusion models and for networks that are told of it (conditions 3); a model of "
+                "precond "
+                "\"%s\" has what guidance it learnt",
+                cmi_precond_name(&m->precond));
+    return CM_OK;
+}
+
 cm_status cmi_condition_check(const cm_model *m, const cm_condition *c)
 {
     if (c->guidance == 0) return CM_OK;
-    if (!m->net.conditions)
-        CM_FAIL(CM_ERR_ARGUMENT, "guidance is for networks that are told of it (conditions 3); this model's is not");
     if (!(c->guidance > 0 && c->guidance <= 1e6))
         CM_FAIL(CM_ERR_ARGUMENT, "guidance is %g, expected a number above 0, or 0 for none", c->guidance);
-    return CM_OK;
+    return m->net.conditions ? CM_OK : check_guided(m);
+}
+
+int cmi_condition_evaluations(const cm_model *m, double guidance)
+{
+    return m->net.conditions || guidance == 0 || guidance == 1 ? 1 : 2;
 }
 
 cm_status cmi_condition_refuse_guidance(const cm_condition *c, const char *what)

@@ -9,9 +9,12 @@
 /* NULL is a condition without labels. */
 cm_status cmi_condition_read(const cm_condition *theirs, cm_condition *out);
 
-/* Whether the model is told of guidance, where there is any. */
+/* Whether the model can be guided, where that is asked for: a network that is told of it, or a diffusion model that
+ * knows "no label". */
 cm_status cmi_condition_check(const cm_model *model, const cm_condition *condition);
-/* ... in a call that has no use for it. */
+/* Evaluations of the network for one D with that scale: 2 where it is not told of guidance. */
+int cmi_condition_evaluations(const cm_model *model, double guidance);
+/* A call that has no use for guidance. */
 cm_status cmi_condition_refuse_guidance(const cm_condition *condition, const char *what);
 
 /* NULL is the defaults.  out->condition is `condition`, which is filled as well. */

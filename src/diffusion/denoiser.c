@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/parallel.h"
+#include "diffusion/condition.h"
 #include "diffusion/inputs.h"
 
 /* A plan with its execs. */
@@ -245,7 +246,7 @@ static cm_status wide_piece(void *user, int piece, int worker)
     return run_slice(j->d, j->team, j->e, j->first + (size_t)piece * j->team->slice, j->team->execs[worker]);
 }
 
-cm_status cmi_denoiser_run(cm_denoiser *d, const cm_evaluation *e)
+static cm_status evaluate(cm_denoiser *d, const cm_evaluation *e)
 {
     size_t done = 0;
     for (int i = 0; i < TEAMS && d->wide[i].plan; i++) {
@@ -256,5 +257,27 @@ cm_status cmi_denoiser_run(cm_denoiser *d, const cm_evaluation *e)
         done += slices * t->slice;
     }
     for (; done < e->n; done++) CM_TRY(run_slice(d, &d->deep, e, done, d->deep.execs[0]));
+    return CM_OK;
+}
+
+/* D_u + w (D_c - D_u) of the images that have a label: D_c in d, D_u in `without`. */
+static void guide(const cm_evaluation *e, size_t values)
+{
+    for (size_t i = 0; i < e->n; i++) {
+        if (!e->labels || e->labels[i] < 0) continue;
+        for (size_t k = i * values; k < (i + 1) * values; k++)
+            e->d[k] = e->without[k] + e->guidance * (e->d[k] - e->without[k]);
+    }
+}
+
+cm_status cmi_denoiser_run(cm_denoiser *d, const cm_evaluation *e)
+{
+    const cm_model *m = d->model;
+    if (cmi_condition_evaluations(m, e->guidance) == 1) return evaluate(d, e);
+    cm_evaluation without = *e;
+    without.labels = NULL, without.d = e->without;
+    CM_TRY(evaluate(d, &without)); /* first: d may be x */
+    CM_TRY(evaluate(d, e));
+    guide(e, (size_t)m->out_channels * (size_t)m->height * (size_t)m->width);
     return CM_OK;
 }

@@ -35,7 +35,8 @@ typedef struct cm_evaluation {
     /* Of networks of two times: the second (cm_inputs.second), as many as of sigma, and its direction, n; NULL: that
      * of the level 0, and 0. */
     const double *second, *second_tangent;
-    double guidance; /* the scale that a network with conditions is told of all images; 0: none */
+    double guidance; /* the scale of guidance of all images; 0: none */
+    double *without; /* room for another d, where cmi_condition_evaluations is 2 */
 } cm_evaluation;
 
 /* x and d may be the same.  sigma is rounded to float32 first, as the

@@ -54,6 +54,7 @@ void cmi_sampler_close(cm_sampler *s)
     cmi_denoiser_free(s->below);
     cmi_model_release(s->below_model);
     cmi_free(context, s->state);
+    cmi_free(context, s->without);
     cmi_free(context, s->work);
     cmi_free(context, s->estimate);
     cmi_free(context, s->noise);
@@ -72,7 +73,8 @@ size_t cmi_sampler_state_bytes(const cm_model *model, size_t max_batch)
 size_t cmi_sampler_bytes(const cm_sampler *s)
 {
     const size_t below = s->below ? cmi_denoiser_bytes(s->below) : 0;
-    return below + cmi_denoiser_bytes(s->denoiser) + cmi_sampler_state_bytes(s->model, s->max_batch);
+    const size_t without = s->without ? s->max_batch * cmi_sampler_image_size(s->model) * sizeof *s->without : 0;
+    return below + without + cmi_denoiser_bytes(s->denoiser) + cmi_sampler_state_bytes(s->model, s->max_batch);
 }
 
 cm_status cmi_sampler_end(cm_sampler *s, cm_status status)

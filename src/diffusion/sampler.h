@@ -21,6 +21,7 @@ struct cm_sampler {
     cm_call call;
     /* Buffers of a round: max_batch x C x H x W values each. */
     double *state, *work;
+    double *without;     /* answers without labels; made when guidance is first asked for */
     double *noise;       /* of one image                       */
     float *estimate;     /* what a caller sees: estimates, results */
     int32_t *labels;     /* max_batch                          */

@@ -66,6 +66,7 @@ cm_status cmi_sampler_evaluate(const cm_sampler *s, const cm_evaluation *e)
         part.n = n;
         part.x += i * size;
         part.d += i * size;
+        if (part.without) part.without += i * size;
         part.sigma += i * step;
         if (part.labels) part.labels += i;
         if (part.second) part.second += i * step;

@@ -38,6 +38,11 @@ static cm_status report(run *r, size_t images)
     return CM_OK;
 }
 
+static double guidance_of(const cm_sample_options *o)
+{
+    return o->condition ? o->condition->guidance : 0;
+}
+
 /* second: the second time of all images, or NULL. */
 static cm_status evaluate(run *r, int evaluation, double sigma, const double *second, const double *x, double *out)
 {
@@ -47,7 +52,8 @@ static cm_status evaluate(run *r, int evaluation, double sigma, const double *se
                              .sigma = &sigma,
                              .second = second,
                              .labels = r->conditional ? s->labels : NULL,
-                             .guidance = r->o->condition ? r->o->condition->guidance : 0,
+                             .guidance = guidance_of(r->o),
+                             .without = s->without,
                              .d = out,
                              .call = &s->call};
     CM_TRY(cmi_sampler_evaluate(s, &e));
@@ -80,7 +86,8 @@ static cm_status denoise_each(void *user, int evaluation, size_t count, const si
                              .sigma = sigma,
                              .sigma_step = 1,
                              .labels = r->conditional ? s->chosen : NULL,
-                             .guidance = r->o->condition ? r->o->condition->guidance : 0,
+                             .guidance = guidance_of(r->o),
+                             .without = s->without,
                              .d = out,
                              .call = &s->call};
     CM_TRY(cmi_sampler_evaluate(s, &e));
@@ -170,6 +177,8 @@ static cm_status round_of_images(run *r, const cm_view *out)
     if (r->edit) solver.start = 1;
     if (r->conditional) cmi_noise_labels(&r->noise, s->model->net.num_classes, s->labels);
     CM_TRY(cmi_solver_run(&solver, &io, s->state, s->work));
+    for (size_t i = 0; evaluations && i < r->noise.count; i++)
+        evaluations[i] *= cmi_condition_evaluations(s->model, guidance_of(r->o));
     CM_TRY(finish(r));
     return store(r, out);
 }
@@ -193,6 +202,10 @@ static cm_status run_all(cm_sampler *s, const cm_sampler_job *j, const cm_times 
     if (o->condition) CM_TRY(cmi_condition_check(m, o->condition));
     if (labels) CM_TRY(cmi_model_check_labels(m, labels, j->n)); /* else they are drawn */
     CM_TRY(cmi_noise_check(o, j->n, r.noise.size, draws));
+    if (cmi_condition_evaluations(m, guidance_of(o)) > 1 && !s->without) {
+        s->without = cmi_calloc(m->context, s->max_batch * r.noise.size, sizeof *s->without);
+        if (!s->without) return CM_ERR_MEMORY;
+    }
     if (o->noise_source != CM_NOISE_PHILOX) {
         if (!s->torch) s->torch = cmi_calloc(m->context, s->max_batch, sizeof *s->torch);
         if (!s->torch) return CM_ERR_MEMORY;

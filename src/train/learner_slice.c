@@ -206,8 +206,9 @@ static cm_status evaluate(void *user, int role, const double *x, const double *t
 {
     const cm_learner_worker *w = user;
     const cm_learner *l = w->learner;
-    if (role == CM_ROLE_TEACHER) {
-        const question q = {&l->teacher_precond, l->options.slice, {x, t, r}, NULL, w->true_labels, NULL};
+    if (role == CM_ROLE_TEACHER || role == CM_ROLE_TEACHER_UNCONDITIONAL) {
+        const int32_t *labels = role == CM_ROLE_TEACHER ? w->true_labels : w->no_labels;
+        const question q = {&l->teacher_precond, l->options.slice, {x, t, r}, NULL, labels, NULL};
         return answer(w, &q, l->teacher_weights, w->teacher, d);
     }
     const cm_objective_point at = {x, t, r};

@@ -67,6 +67,11 @@ int cmi_objective_guides(const cm_train_settings *s)
     return objective->guides && objective->guides(s);
 }
 
+int cmi_objective_guides_itself(const cm_train_settings *s)
+{
+    return cmi_objective_guides(s) && !cmi_objective_at(s->objective)->teacher_guides;
+}
+
 cm_objective_settings cmi_objective_settings_of(const cm_train_settings *s, int32_t channels, int32_t height,
                                                 int32_t width)
 {
@@ -96,6 +101,23 @@ cm_objective_settings cmi_objective_settings_of(const cm_train_settings *s, int3
     o.velocity_mean = s->velocity_mean, o.velocity_std = s->velocity_std;
     o.q = s->ect_q, o.k = s->ect_k, o.b = s->ect_b;
     return o;
+}
+
+int cmi_guides_by_scale(const cm_train_settings *s)
+{
+    return s->guidance != 1 || s->guidance_mix != 0;
+}
+
+cm_status cmi_check_guidance(const cm_train_settings *s, const cm_train_settings *d)
+{
+    if (!cmi_guides_by_scale(s) && (s->guidance_from != d->guidance_from || s->guidance_to != d->guidance_to))
+        CM_FAIL(CM_ERR_ARGUMENT, "guidance_from and guidance_to have no effect with guidance 1%s",
+                cmi_objective_reads(cmi_objective_at(s->objective), cmi_option_row_find("guidance_mix"))
+                    ? " and guidance_mix 0"
+                    : "");
+    if (s->guidance_from > s->guidance_to)
+        CM_FAIL(CM_ERR_ARGUMENT, "guidance_from %g is above guidance_to %g", s->guidance_from, s->guidance_to);
+    return CM_OK;
 }
 
 cm_status cmi_check_p_mean(const cm_train_settings *s, const cm_objective_settings *o, int lowest)

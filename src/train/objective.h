@@ -16,11 +16,12 @@
 
 /* Which network besides the one that learns. */
 enum {
-    CM_ROLE_TARGET,        /* the target, in training mode: dropout as `online`    */
-    CM_ROLE_TEACHER,       /* without dropout                                      */
-    CM_ROLE_PLAIN,         /* the weights that learn, without dropout; the label is never dropped */
-    CM_ROLE_UNCONDITIONAL, /* the same without a label                             */
-    CM_ROLE_FIRST          /* the frozen network of a first stage, in training mode as the target */
+    CM_ROLE_TARGET,                /* the target, in training mode: dropout as `online`    */
+    CM_ROLE_TEACHER,               /* without dropout                                      */
+    CM_ROLE_PLAIN,                 /* the weights that learn, without dropout; the label is never dropped */
+    CM_ROLE_UNCONDITIONAL,         /* the same without a label                             */
+    CM_ROLE_TEACHER_UNCONDITIONAL, /* the teacher without a label */
+    CM_ROLE_FIRST                  /* the frozen network of a first stage, in training mode as the target */
 };
 
 /* Numbers of one step. */
@@ -150,8 +151,10 @@ typedef struct cm_objective {
     int differentiates; /* it asks for tangents of the weights that learn */
     int curves;         /* it asks for the curvature of the distance, not for its values */
     int heads; /* 2: of a network of two outputs with conditions, both of which it asks for; else it has one */
-    /* Whether it asks for the roles PLAIN and UNCONDITIONAL, of a network that knows "no label"; NULL: never. */
+    /* Whether it asks for a network that knows "no label" with and without labels; NULL: never.  That network is the
+     * one that learns (the roles PLAIN and UNCONDITIONAL), or the teacher. */
     int (*guides)(const cm_train_settings *s);
+    int teacher_guides;
     cm_objective_axis axis;          /* what x and t are, and the networks' answer */
     const char *precond;             /* what it trains a network as: "edm", "cm", "ecm" */
     const char *precond_trigflow;    /* ... one of TrigFlow's; NULL: that is an error */
@@ -175,8 +178,9 @@ extern const cm_objective cmi_objective_edm, cmi_objective_cd, cmi_objective_ct,
     cmi_objective_dscd, cmi_objective_tcm, cmi_objective_tcm2;
 extern const cm_objective cmi_objective_meanflow, cmi_objective_soflow, cmi_objective_improved_meanflow;
 
-/* Whether the settings have it evaluate with and without labels. */
+/* Whether the settings have it evaluate with and without labels: any network, and the one that learns. */
 int cmi_objective_guides(const cm_train_settings *s);
+int cmi_objective_guides_itself(const cm_train_settings *s);
 /* By number, and by name; NULL when there is none. */
 const cm_objective *cmi_objective_at(int32_t number);
 const cm_objective *cmi_objective_by_name(const char *name);
@@ -220,6 +224,9 @@ void cmi_add_noise(const cm_objective_batch *b, size_t size, const double *t, do
 cm_status cmi_compare_and_learn(const cm_objective_settings *s, const cm_objective_batch *b,
                                 const cm_objective_nets *nets, cm_objective_buffers *r);
 
+/* Whether guidance has an effect, and its options that have none or do not go together. */
+int cmi_guides_by_scale(const cm_train_settings *s);
+cm_status cmi_check_guidance(const cm_train_settings *s, const cm_train_settings *d);
 /* Options of the mapping that have no effect. */
 cm_status cmi_check_mapping(const cm_train_settings *s, const cm_train_settings *d);
 /* p_mean: at most half of the levels may be above sigma_max, or, with `lowest`, below sigma_min. */

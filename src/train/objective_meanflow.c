@@ -175,20 +175,6 @@ static cm_status improve(const cm_objective_settings *s, const cm_objective_batc
     return nets->backward(nets->user, r.slope);
 }
 
-static int guides(const cm_train_settings *s)
-{
-    return s->guidance != 1 || s->guidance_mix != 0;
-}
-
-static cm_status check_guidance(const cm_train_settings *s, const cm_train_settings *d)
-{
-    if (!guides(s) && (s->guidance_from != d->guidance_from || s->guidance_to != d->guidance_to))
-        CM_FAIL(CM_ERR_ARGUMENT, "guidance_from and guidance_to have no effect with guidance 1 and guidance_mix 0");
-    if (s->guidance_from > s->guidance_to)
-        CM_FAIL(CM_ERR_ARGUMENT, "guidance_from %g is above guidance_to %g", s->guidance_from, s->guidance_to);
-    return CM_OK;
-}
-
 static cm_status check_r(const cm_train_settings *s, const cm_train_settings *d)
 {
     if (s->flow_sampler == CM_FLOW_SAMPLER_V1 && s->flow_ratio == 0 &&
@@ -199,7 +185,7 @@ static cm_status check_r(const cm_train_settings *s, const cm_train_settings *d)
 
 static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
 {
-    CM_TRY(check_guidance(s, d));
+    CM_TRY(cmi_check_guidance(s, d));
     return check_r(s, d);
 }
 
@@ -216,7 +202,7 @@ const cm_objective cmi_objective_meanflow = {
     .axis = CM_AXIS_RAW,
     .target = CM_TARGET_NONE,
     .differentiates = 1,
-    .guides = guides,
+    .guides = cmi_guides_by_scale,
     .precond_two_times = "average-velocity",
     .options = options,
     .defaults = defaults,

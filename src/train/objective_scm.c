@@ -8,6 +8,10 @@
  *   g <- g / (|g| + c)
  *   loss = exp(w(t)) mean (F_theta - F - g)^2 - w(t)
  *
+ * With guidance w the teacher's velocity is, for images that have a label,
+ *   v = v_u + w (v_c - v_u),   v_c, v_u = sigma_data F_teacher with and without the label,
+ * where t / (pi / 2) is between guidance_from and guidance_to, and v_c elsewhere; without a label it is v_u.
+ *
  * F and J are without gradient.  The factor cos t sin t stands in the direction, so that nothing overflows near
  * pi / 2.  w is a trained function of t (weight_net.h).
  *
@@ -134,11 +138,28 @@ static cm_status train(const cm_objective_settings *s, const cm_objective_batch 
     return continuous(s, b, nets, &r);
 }
 
+/* The teacher's velocity at x_t in d, with guidance. */
+static cm_status ask_teacher(const cm_objective_settings *s, const cm_objective_batch *b,
+                             const cm_objective_nets *nets, cm_objective_buffers *r)
+{
+    double *without = r->target;
+    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TEACHER, r->x_t, r->t, NULL, r->d));
+    if (s->guidance == 1) return CM_OK;
+    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TEACHER_UNCONDITIONAL, r->x_t, r->t, NULL, without));
+    for (size_t i = 0; i < b->n; i++) {
+        const double share = r->t[i] / acos(0);
+        const double inside = share >= s->guidance_from && share <= s->guidance_to ? s->guidance : 1;
+        const double w = b->labels[i] >= 0 ? inside : 0;
+        for (size_t k = i * r->size; k < (i + 1) * r->size; k++) r->d[k] = without[k] + w * (r->d[k] - without[k]);
+    }
+    return CM_OK;
+}
+
 static cm_status distil(const cm_objective_settings *s, const cm_objective_batch *b, const cm_objective_nets *nets)
 {
     cm_objective_buffers r = cmi_objective_buffers_of(s, b);
     draw(s, b, &r);
-    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TEACHER, r.x_t, r.t, NULL, r.d));
+    CM_TRY(ask_teacher(s, b, nets, &r));
     return continuous(s, b, nets, &r);
 }
 
@@ -157,7 +178,7 @@ static cm_status distil_discrete(const cm_objective_settings *s, const cm_object
 {
     cm_objective_buffers r = cmi_objective_buffers_of(s, b);
     draw(s, b, &r);
-    CM_TRY(nets->evaluate(nets->user, CM_ROLE_TEACHER, r.x_t, r.t, NULL, r.d));
+    CM_TRY(ask_teacher(s, b, nets, &r));
     for (size_t i = 0; i < b->n; i++) {
         r.t2[i] = r.t[i] * (s->discrete_from + (s->discrete_to - s->discrete_from) * b->u[i]);
         const double c = cos(r.t[i] - r.t2[i]), n = sin(r.t[i] - r.t2[i]);
@@ -177,7 +198,7 @@ static cm_status check(const cm_train_settings *s, const cm_train_settings *d)
         CM_FAIL(CM_ERR_ARGUMENT, "scm_form rcm has no adaptive weight: weight_net is none there");
     if (s->discrete_from > s->discrete_to)
         CM_FAIL(CM_ERR_ARGUMENT, "discrete_from %g is above discrete_to %g", s->discrete_from, s->discrete_to);
-    return CM_OK;
+    return cmi_check_guidance(s, d);
 }
 
 static cm_status check_form(const cm_train_settings *s, const cm_train_settings *d)
@@ -194,6 +215,9 @@ static cm_status check_levels(const cm_train_settings *s, const cm_objective_set
 
 static const char *const options[] = {"p_mean",    "p_std",          "scm_form",   "tangent_norm",
                                       "tangent_c", "tangent_warmup", "weight_net", NULL};
+#define DISTILLATION "guidance", "guidance_from", "guidance_to"
+static const char *const distillation_options[] = {
+    "p_mean", "p_std", "scm_form", "tangent_norm", "tangent_c", "tangent_warmup", "weight_net", DISTILLATION, NULL};
 static const cm_objective_default defaults[] = {{"p_mean", -1}, {"p_std", 1.4}, {"beta2", 0.99}, {NULL, 0}};
 const cm_objective cmi_objective_sct = {
     .number = CM_TRAIN_SCT,
@@ -225,16 +249,18 @@ const cm_objective cmi_objective_scd = {
     .distance = CM_DISTANCE_L2,
     .weighting = CM_WEIGHTING_UNIFORM,
     .published = CM_PUBLISHED_SCM,
-    .options = options,
+    .guides = cmi_guides_by_scale,
+    .teacher_guides = 1,
+    .options = distillation_options,
     .defaults = defaults,
     .check = check_form,
     .check_levels = check_levels,
     .run = distil,
 };
 
-static const char *const discrete_options[] = {"p_mean",        "p_std",          "tangent_norm",
-                                               "tangent_c",     "tangent_warmup", "weight_net",
-                                               "discrete_from", "discrete_to",    NULL};
+static const char *const discrete_options[] = {"p_mean",         "p_std",      "tangent_norm",  "tangent_c",
+                                               "tangent_warmup", "weight_net", "discrete_from", "discrete_to",
+                                               DISTILLATION,     NULL};
 const cm_objective cmi_objective_dscd = {
     .number = CM_TRAIN_DSCD,
     .name = "dscd",
@@ -248,6 +274,8 @@ const cm_objective cmi_objective_dscd = {
     .distance = CM_DISTANCE_L2,
     .weighting = CM_WEIGHTING_UNIFORM,
     .published = CM_PUBLISHED_SCM,
+    .guides = cmi_guides_by_scale,
+    .teacher_guides = 1,
     .options = discrete_options,
     .defaults = defaults,
     .check = check,

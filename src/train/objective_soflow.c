@@ -194,11 +194,6 @@ static double ratio_at(const cm_train_settings *s, double done)
     return cmi_soflow_ratio(s->ratio_schedule, s->ratio_begin, s->ratio_end, done);
 }
 
-static int guides(const cm_train_settings *s)
-{
-    return s->guidance != 1 || s->guidance_mix != 0;
-}
-
 static cm_status check_shares(const cm_train_settings *s, const cm_train_settings *d)
 {
     const int pairs =
@@ -244,7 +239,7 @@ const cm_objective cmi_objective_soflow = {
     .about = "The solution function of a flow between two times, SoFlow, without a derivative.",
     .axis = CM_AXIS_RAW,
     .target = CM_TARGET_ONLINE,
-    .guides = guides,
+    .guides = cmi_guides_by_scale,
     .choose = choose,
     .ratio_at = ratio_at,
     .precond_two_times = "average-velocity",

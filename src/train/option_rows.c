@@ -244,11 +244,12 @@ static const cm_option_row rows[] = {
         guidance, 0, 1000, 1, COURSE,
         "The scale w of guidance, which is learnt: for v, images that keep their label have w v + (1 - w - k) v_u + "
         "k v_c in meanflow and (1 - k) (v + (w - 1) (v - v_u)) + k v_c in soflow, with v_u and v_c the network's own "
-        "velocities without and with the label."),
+        "velocities without and with the label, and v_u + w (v_c - v_u) in scd and dscd, with the teacher's."),
     REAL(guidance_mix, 0, 0.999999, 0, COURSE,
          "The share k of v_c there; the effective scale of meanflow is w / (1 - k)."),
-    REAL(guidance_from, 0, 1, 0, COURSE, "The least time t that has guidance."),
-    REAL(guidance_to, 0, 1, 1, COURSE, "The largest time t that has guidance."),
+    REAL(guidance_from, 0, 1, 0, COURSE,
+         "The least time t that has guidance; with scd and dscd t / (pi / 2), 2 arctan(sigma / sigma_data) / pi."),
+    REAL(guidance_to, 0, 1, 1, COURSE, "The largest time t that has guidance, in the same way."),
     REAL(guidance_decay, 0, 1, 1, COURSE,
          "The time t from which on the guidance of soflow falls, to none at t = 1; 1: it does not."),
     REAL(velocity_share, 0, 1, 0, COURSE,

@@ -173,7 +173,7 @@ static void warn_of_target(const cm_context *context, const cm_train_settings *s
 
 void cmi_settings_warn(const cm_context *context, const cm_train_settings *s)
 {
-    if (cmi_objective_guides(s) && s->label_dropout == 0)
+    if (cmi_objective_guides_itself(s) && s->label_dropout == 0)
         cmi_log(context, CM_LOG_WARNING,
                 "guidance with label_dropout 0: the network never learns what it answers without a label");
     warn_of_averages(context, s);

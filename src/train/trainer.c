@@ -136,14 +136,21 @@ static cm_status check_teacher(const cm_trainer *t)
     return CM_OK;
 }
 
+/* What needs a network that knows "no label" as well as classes. */
+static cm_status check_no_label(const cm_model *m, const char *what, const char *whose)
+{
+    if (m->net.num_classes > 0 && !cmi_model_needs_label(m)) return CM_OK;
+    CM_FAIL(CM_ERR_ARGUMENT, "%s needs a %s that knows \"no label\"; this one %s", what, whose,
+            m->net.num_classes ? "always takes one" : "has no classes");
+}
+
 static cm_status check_labels(const cm_trainer *t)
 {
-    const int guides = cmi_objective_guides(&t->o);
-    if ((t->o.label_dropout > 0 || guides) && (t->model->net.num_classes == 0 || cmi_model_needs_label(t->model)))
-        CM_FAIL(CM_ERR_ARGUMENT, "%s needs a network that knows \"no label\"; this one %s",
-                guides ? "guidance" : "label_dropout",
-                t->model->net.num_classes ? "always takes one" : "has no classes");
-    return CM_OK;
+    const int itself = cmi_objective_guides_itself(&t->o);
+    if (itself || t->o.label_dropout > 0)
+        CM_TRY(check_no_label(t->model, itself ? "guidance" : "label_dropout", "network"));
+    if (!cmi_objective_guides(&t->o) || itself) return CM_OK;
+    return check_no_label(t->teacher, "guidance", "teacher");
 }
 
 static cm_status check_augment(const cm_trainer *t)
@@ -189,7 +196,7 @@ static cm_status learner_options(cm_trainer *t, cm_learner_options *out)
         .axis = t->objective->axis,
         .differentiates = t->objective->differentiates,
         .heads = t->objective->heads,
-        .evaluates_target = t->objective->target != CM_TARGET_NONE || cmi_objective_guides(o),
+        .evaluates_target = t->objective->target != CM_TARGET_NONE || cmi_objective_guides_itself(o),
         .separate_target = t->objective->target == CM_TARGET_AVERAGE && o->mu > 0,
         .first_stage = t->objective->first_stage,
         .separate_teacher = t->objective->student_becomes_teacher,

@@ -308,7 +308,7 @@ class Model(Handle):
                 second: Union[None, float, Sequence[float], Array] = None, guidance: Optional[float] = None) -> Array:
         """D(x; sigma), not clamped: x is n x C x H x W (or one image), sigma a number or n of them; labels: numbers or
         names of classes.  second, of a network of two times: the level of the second time, a number or n of them, at
-        most sigma; None is 0.  guidance: its scale, of networks that are told of it.
+        most sigma; None is 0.  guidance: its scale, of diffusion models and of networks that are told of it.
 
         progress: True, or a function (done, total) that may return a true value to stop.  Ctrl-C stops within one evaluation."""
         return self._denoise(x, sigma, None, None, labels, progress, second, None, guidance)[0]
@@ -614,7 +614,7 @@ class Sampler(Editing, Handle):
         """n images, float32 n x C x H x W in [-1, 1]; or written into `out`, a numpy array of that shape or of bytes
         n x H x W x C, a slice of a larger one if need be.
 
-        labels: a class number for all or n of them; -1 = none.  guidance: its scale, of networks that are told of it.  seed: 0 to 2^64 - 1.  noise: unit normal start, n x C x
+        labels: a class number for all or n of them; -1 = none.  guidance: its scale, of diffusion models, which are evaluated twice then, and of networks that are told of it.  seed: 0 to 2^64 - 1.  noise: unit normal start, n x C x
         H x W, not multiplied by sigma; step_noise: draws x n x C x H x W; torch_noise: torch's stream of seed + index.
         progress: True, or a function (done, total, eta_seconds) that may return a true value to stop; step: a function
         (evaluation, sigma, first, denoised) that sees each estimate.  Ctrl-C stops within one evaluation."""
