@@ -102,8 +102,9 @@ static void read_objective(auto_run *a, const char *text)
 {
     int t = 0;
     while (t < recipe.n_tunings && strcmp(recipe.tunings[t].objective, text) != 0) t++;
-    if (t == recipe.n_tunings) cli_usage_error(a->c, "--objective %s: with --preset auto it is sct or ect", text);
-    a->wishes.tuning = t;
+    if (t == recipe.n_tunings)
+        cli_usage_error(a->c, "--objective %s: with --preset auto it is sct, ect or scd", text);
+    a->wishes.tuning = t + 1;
 }
 
 /* Keys that the plan itself decides. */
@@ -154,6 +155,7 @@ static void take(auto_run *a, const auto_request *r)
         cli_usage_error(a->c, "--gray has no effect beside a network's text, which says the channels");
     if (r->is_gray) d->channels = 1;
     if (r->objective) read_objective(a, r->objective);
+    if (r->guidance) a->wishes.guidance = cli_number(a->c, "guidance", r->guidance, 1, 1000);
     if (r->batch) a->wishes.batch = (int)cli_integer(a->c, "batch", r->batch, 1, 65536);
     for (int i = 0; i < r->n_given; i++) take_given(a, &r->given[i]);
 }
@@ -267,6 +269,10 @@ static cm_status make_plan(auto_run *a, const auto_request *r)
     cm_status status = auto_look(a, r);
     if (status == CM_OK) status = auto_measure(a);
     if (status != CM_OK) return status;
+    if (r->guidance && a->wishes.guidance != 1 && plan_guidance(&a->facts, &a->wishes) == 1)
+        cli_usage_error(a->c, "--guidance has no effect: %s",
+                        a->facts.classes < 2 ? "the set has no classes"
+                                             : "it is learnt of a teacher by the objective scd, and of nothing else");
     const char *wrong = plan_make(&a->facts, &a->wishes, &a->plan);
     if (wrong) cli_usage_error(a->c, "no plan for %s: %s", r->budget, wrong);
     check_given(a);

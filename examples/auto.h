@@ -26,7 +26,7 @@ typedef struct auto_given {
 /* What the command line says. */
 typedef struct auto_request {
     const char *data, *out, *budget, *shares, *held_out, *size, *labels, *class_names, *network, *batch, *seed,
-        *threads, *objective;
+        *threads, *objective, *guidance;
     int random_crop, stop_on_bad, is_gray, resume, only_plan, quiet;
     auto_given given[AUTO_GIVEN];
     int n_given;
@@ -106,6 +106,8 @@ cm_status auto_stage(auto_run *a);
 cm_status auto_stage_check(const auto_run *a);
 /* Whether an option of training is read by an objective; options of a run are read by all. */
 int auto_is_read(const char *key, const char *objective);
+/* The scale of guidance that the last stage of the plan learns; 1: none. */
+double auto_guidance(const auto_run *a);
 /* Whether a key was given for all stages or for this one. */
 int auto_is_given(const auto_run *a, const plan_stage *s, const char *key);
 

@@ -237,7 +237,7 @@ static int tuning_of(const auto_run *a, const char *options)
     for (int t = 0; t < recipe.n_tunings; t++) {
         char first[64];
         const int n = snprintf(first, sizeof first, "objective=%s ", recipe.tunings[t].objective);
-        if (strncmp(options, first, (size_t)n) == 0) return t;
+        if (strncmp(options, first, (size_t)n) == 0) return t + 1;
     }
     damaged(a, "plan.json", "objective");
     return 0;
@@ -251,7 +251,7 @@ static void read_stage(auto_run *a, json_t *json)
     s->number = index_of(a, json, "name", PLAN_STAGES, stage_name);
     text_of(a, json, "options", s->options, sizeof s->options);
     if (s->number == PLAN_STAGES - 1) a->wishes.tuning = tuning_of(a, s->options);
-    s->kind = plan_kind_of(s->number, a->wishes.tuning);
+    s->kind = plan_kind_of(&a->facts, &a->wishes, s->number);
     s->steps = (int64_t)NUMBER("steps");
     s->is_fixed = (int)NUMBER("fixed");
     s->share = NUMBER("share");

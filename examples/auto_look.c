@@ -215,12 +215,13 @@ static cm_status run_steps(auto_run *a, const plan_measure *m, const char *netwo
     cm_train_inputs inputs = CM_TRAIN_INPUTS_INIT;
     cm_train_options *o = NULL;
     cm_trainer *trainer = NULL;
-    const char *objective = plan_kind_of(m->stage, a->wishes.tuning)->objective;
-    const int needs_teacher = strcmp(objective, "cmt") == 0;
+    const plan_kind *kind = plan_kind_of(&a->facts, &a->wishes, m->stage);
+    const double guidance = kind->teacher == PLAN_GUIDED ? plan_guidance(&a->facts, &a->wishes) : 1;
     cm_status status = cm_model_create(a->context, network, 0, &inputs.model);
-    if (status == CM_OK && needs_teacher) status = cm_model_create(a->context, network, 1, &inputs.teacher);
+    if (status == CM_OK && kind->teacher) status = cm_model_create(a->context, network, 1, &inputs.teacher);
     if (status == CM_OK) status = cm_train_options_create(a->context, &o);
-    if (status == CM_OK) status = cm_train_options_set(o, "objective", objective);
+    if (status == CM_OK) status = cm_train_options_set(o, "objective", kind->objective);
+    if (status == CM_OK && guidance != 1) status = cm_train_options_set_number(o, "guidance", guidance);
     if (status == CM_OK) status = cm_train_options_set_number(o, "batch", batch);
     if (status == CM_OK) status = cm_train_options_set_number(o, "threads", a->threads);
     if (status == CM_OK) status = cm_train_options_set(o, "precision", m->precision == PLAN_BF16 ? "bf16" : "f32");
@@ -256,7 +257,7 @@ static cm_status time_one(auto_run *a, plan_measure *m)
     }
     if (status == CM_OK && !a->quiet)
         fprintf(stderr, "timed: %s of '%s' at %d x %d in %s: %.4g images a second\n",
-                plan_kind_of(m->stage, a->wishes.tuning)->objective,
+                plan_kind_of(&a->facts, &a->wishes, m->stage)->objective,
                 m->rung < 0 ? "the given network" : recipe.rungs[m->rung].name, m->side, m->side,
                 m->precision == PLAN_BF16 ? "bfloat16" : "float32", 1 / m->seconds);
     return status;

@@ -81,13 +81,28 @@ static cm_status set_given(const auto_run *a, const plan_stage *s, cm_run_option
     return status;
 }
 
-/* The network of the first stage, and of the others the weights that the one before has left. */
+/* The network of the first stage; of the others the weights that the one before has left, with which one begins that
+ * has no other than its teacher. */
 static cm_status set_models(const auto_run *a, const plan_stage *s, cm_run_options *o)
 {
     char path[AUTO_PATH];
+    cm_status status = CM_OK;
     if (a->stage == 0) return cm_run_options_set(o, "network", a->plan.rung < 0 ? a->data.network : a->plan.network);
+    auto_stage_path(a, 0, "model.safetensors", path);
+    if (s->kind->teacher) status = cm_run_options_set(o, "teacher", path);
+    if (status != CM_OK || (s->kind->teacher && a->stage == 1)) return status;
     auto_stage_path(a, a->stage - 1, "model.safetensors", path);
-    return cm_run_options_set(o, strcmp(s->kind->objective, "cmt") == 0 ? "teacher" : "init", path);
+    return cm_run_options_set(o, "init", path);
+}
+
+double auto_guidance(const auto_run *a)
+{
+    const plan_stage *s = &a->plan.stages[a->plan.n_stages - 1];
+    const char *planned = strstr(s->options, " guidance=");
+    double scale = planned ? strtod(planned + strlen(" guidance="), NULL) : 1;
+    for (int i = 0; i < a->n_given; i++) /* the last one counts, as it does in the stage */
+        if (strcmp(a->given[i].key, "guidance") == 0) scale = strtod(a->given[i].value, NULL);
+    return scale;
 }
 
 int auto_is_given(const auto_run *a, const plan_stage *s, const char *key)
@@ -129,8 +144,7 @@ cm_status auto_stage_check(const auto_run *a)
     const char *network = a->plan.rung < 0 ? a->data.network : a->plan.network;
     status = cm_model_create(a->context, network, 0, &model);
     if (status == CM_OK) status = set_all(a, s, o);
-    const int needs_teacher = strcmp(s->kind->objective, "cmt") == 0;
-    if (status == CM_OK) status = cm_run_options_inputs(o, model, needs_teacher ? model : NULL, a->set);
+    if (status == CM_OK) status = cm_run_options_inputs(o, model, s->kind->teacher ? model : NULL, a->set);
     if (status == CM_OK) status = cm_run_options_check(o);
     cm_model_free(model);
     cm_run_options_free(o);

@@ -121,6 +121,7 @@ cm_status auto_draw(const auto_run *a, cm_model *model, int steps, size_t n, con
     cm_status status = cm_model_info_get(model, &m);
     so.threads = a->threads;
     condition.labels = labels;
+    if (!m.is_consistency && m.num_classes > 1) condition.guidance = auto_guidance(a);
     s.condition = m.num_classes ? &condition : NULL;
     s.progress = stop;
     if (!m.is_consistency) s.method = CM_METHOD_HEUN, s.steps = steps;

@@ -27,11 +27,6 @@ typedef struct {
     int is_wanting;
 } chooser;
 
-const plan_kind *plan_kind_of(int stage, int tuning)
-{
-    return stage == PLAN_STAGES - 1 ? &recipe.tunings[tuning] : &recipe.stages[stage];
-}
-
 static double ask(chooser *c, int side, int rung, int precision, int stage)
 {
     const plan_measure m = {side, rung, precision, stage, 0};
@@ -47,6 +42,33 @@ static double share_of(const plan_wishes *w, int stage)
     const double said = w->shares[0] + w->shares[1] + w->shares[2];
     if (w->steps[stage] > 0) return said > 0 ? w->shares[stage] : recipe.stages[stage].share;
     return said > 0 ? w->shares[stage] / said : recipe.stages[stage].share;
+}
+
+/* --- the stages ----------------------------------------------------------------------------------- */
+
+/* The first tuning that is guided, where the set has classes, there is a teacher, and a scale is asked for. */
+static const plan_kind *guided(const plan_facts *f, const plan_wishes *w)
+{
+    const double scale = w->guidance > 0 ? w->guidance : recipe.guidance;
+    const int has_teacher = share_of(w, 0) > 0 || w->steps[0] > 0;
+    int at = 0;
+    if (scale == 1 || f->classes < 2 || !has_teacher) return NULL;
+    while (at < recipe.n_tunings && recipe.tunings[at].teacher != PLAN_GUIDED) at++;
+    return at < recipe.n_tunings ? &recipe.tunings[at] : NULL;
+}
+
+const plan_kind *plan_kind_of(const plan_facts *f, const plan_wishes *w, int stage)
+{
+    const plan_kind *with_guidance = guided(f, w);
+    if (stage < PLAN_STAGES - 1) return &recipe.stages[stage];
+    if (w->tuning) return &recipe.tunings[w->tuning - 1];
+    return with_guidance ? with_guidance : recipe.tunings;
+}
+
+double plan_guidance(const plan_facts *f, const plan_wishes *w)
+{
+    if (plan_kind_of(f, w, PLAN_STAGES - 1) != guided(f, w)) return 1;
+    return w->guidance > 0 ? w->guidance : recipe.guidance;
 }
 
 /* Of the images that the teacher, or the first stage that there is, can learn from. */
@@ -188,7 +210,7 @@ static void choose_stages(chooser *c, plan *p)
     for (int k = 0; k < PLAN_STAGES; k++) {
         plan_stage *s = &p->stages[p->n_stages];
         if (!(share_of(c->w, k) > 0)) continue;
-        s->kind = plan_kind_of(k, c->w->tuning);
+        s->kind = plan_kind_of(c->f, c->w, k);
         s->number = k;
         s->is_fixed = c->w->steps[k] > 0;
         s->steps = c->w->steps[k];
@@ -266,12 +288,15 @@ static void add_averages(char text[PLAN_OPTIONS])
 static void write_options(const plan_facts *f, const plan_wishes *w, const plan *p, plan_stage *s)
 {
     const int is_teacher = strcmp(s->kind->objective, "edm") == 0;
+    const double guidance = plan_guidance(f, w);
     s->options[0] = '\0';
     add(s->options, "objective=%s batch=%d %s precision=%s", s->kind->objective, p->batch, s->kind->options,
         p->precision == PLAN_BF16 ? "bf16" : "f32");
     add_averages(s->options);
     if (s->kind->has_huber)
         add(s->options, " huber_c=%.4g", recipe.huber * sqrt((double)f->channels * p->side * p->side));
+    if (guidance != 1 && is_teacher) add(s->options, " %s", recipe.unlabelled);
+    if (guidance != 1 && s->kind->teacher == PLAN_GUIDED) add(s->options, " guidance=%.10g", guidance);
     if (f->may_mirror) add(s->options, " %s", recipe.mirrored);
     if (is_teacher && is_augmented(f, w)) add(s->options, " %s", recipe.augment);
     if (f->pictures < recipe.dropout_below) add(s->options, " %s", recipe.dropout);
@@ -304,6 +329,7 @@ const char *plan_make(const plan_facts *facts, const plan_wishes *wishes, plan *
     choose(&c, p);
     if (c.is_wanting) return "a measurement is missing";
     if (p->n_stages == 0) return "every stage was left out";
+    if (p->stages[0].kind->teacher) return "its first stage needs a teacher: give the teacher a share";
     if (facts->pictures < (uint64_t)p->batch) return "there are fewer pictures than a batch has images";
     if (!wishes->is_network_given && !plan_network(p->rung, p->side, facts->channels, facts->classes,
                                                    is_augmented(facts, wishes) ? recipe.augment_dim : 0, p->network))

@@ -18,6 +18,9 @@ enum {
 };
 enum { PLAN_F32 = 0, PLAN_BF16 = 1, PLAN_PRECISIONS = 2 };
 enum { PLAN_GIVEN = -1 }; /* the rung of a network that was given */
+/* A stage begins with the weights of the one before; or it follows the first one; or its guided images, where the set
+ * has classes. */
+enum { PLAN_NO_TEACHER = 0, PLAN_FOLLOWS = 1, PLAN_GUIDED = 2 };
 
 /* --- the recipe: recipe.c ------------------------------------------------------------------------- */
 
@@ -36,14 +39,17 @@ typedef struct plan_kind {
     double share;                 /* of the budget; 0: left out unless shares are given */
     const char *options;          /* KEY=VALUE with blanks between them; schedules in shares of the steps */
     int has_huber;                /* 1: its distance is pseudo-Huber, whose c follows the size of an image */
+    int teacher;                  /* PLAN_NO_TEACHER, ...: what it takes the first stage for */
 } plan_kind;
 
 typedef struct plan_recipe {
     const plan_rung *rungs; /* from the smallest to the largest */
     int n_rungs;
     plan_kind stages[PLAN_STAGES]; /* of the last one the name and the share: what it is, tunings say */
-    const plan_kind *tunings;      /* the first, unless another objective was asked for */
+    const plan_kind *tunings;      /* the first, unless another objective or guidance was asked for */
     int n_tunings;
+    double guidance;        /* the scale that the tuning learns of a set with classes; 1: none */
+    const char *unlabelled; /* options of the teacher of a guided stage */
     double work;        /* the part of a stage's time that its steps take; the others: pages, looks, checkpoints */
     double bf16_gain;   /* bfloat16 is taken where it is so many times as fast as float32 */
     int batches[4];     /* from the smallest to the largest: the largest that leaves ... */
@@ -83,7 +89,9 @@ typedef struct plan_facts {
 
 /* What was said by options.  0, or a negative precision: the plan chooses. */
 typedef struct plan_wishes {
-    int batch, precision, tuning;
+    int batch, precision;
+    int tuning;                 /* counted from 1 */
+    double guidance;            /* 1: none */
     int is_network_given;       /* measures have the rung PLAN_GIVEN then */
     int rung;                   /* of the ladder, counted from 1 */
     double shares[PLAN_STAGES]; /* all 0: those of the recipe; a stage of share 0 is left out */
@@ -112,8 +120,10 @@ typedef struct plan {
 
 /* --- planning --------------------------------------------------------------------------------------- */
 
-/* What a stage is, where the last one is the tuning of this index. */
-const plan_kind *plan_kind_of(int stage, int tuning);
+/* What a stage is. */
+const plan_kind *plan_kind_of(const plan_facts *facts, const plan_wishes *wishes, int stage);
+/* The scale of guidance that the last stage learns; 1: none. */
+double plan_guidance(const plan_facts *facts, const plan_wishes *wishes);
 /* Whether a measurement is missing; then *wanted is what, without its seconds. */
 int plan_next(const plan_facts *facts, const plan_wishes *wishes, plan_measure *wanted);
 /* The plan, once plan_next wants nothing more for the same facts, the budget among them.  NULL, or a sentence that

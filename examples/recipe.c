@@ -18,10 +18,11 @@ static const plan_rung ladder[] = {
 
 #define TUNING 0.6 /* the share, whichever it is */
 
-/* Lu and Song 2024; Geng et al. 2024. */
+/* Lu and Song 2024, training and distillation; Geng et al. 2024. */
 static const plan_kind tunings[] = {
-    {"tune", "sct", TUNING, "optimizer=radam lr=0.0004 tangent_warmup=20% " SCHEDULE, 0},
-    {"tune", "ect", TUNING, "optimizer=radam lr=0.0004 " SCHEDULE, 1},
+    {"tune", "sct", TUNING, "optimizer=radam lr=0.0004 tangent_warmup=20% " SCHEDULE, 0, PLAN_NO_TEACHER},
+    {"tune", "ect", TUNING, "optimizer=radam lr=0.0004 " SCHEDULE, 1, PLAN_NO_TEACHER},
+    {"tune", "scd", TUNING, "optimizer=radam lr=0.0004 tangent_warmup=20% " SCHEDULE, 0, PLAN_GUIDED},
 };
 
 const plan_recipe recipe = {
@@ -29,12 +30,14 @@ const plan_recipe recipe = {
     .n_rungs = sizeof ladder / sizeof *ladder,
     .tunings = tunings,
     .n_tunings = sizeof tunings / sizeof *tunings,
+    .guidance = 1,
+    .unlabelled = "label_dropout=0.1",
     .stages =
         {
             /* Karras et al. 2022, then Hu et al. 2025 where it is asked for. */
-            {"teacher", "edm", 0.4, "optimizer=adam lr=0.001 " SCHEDULE, 0},
-            {"mid", "cmt", 0, "optimizer=radam lr=0.0004 " SCHEDULE, 1},
-            {"tune", "", TUNING, "", 0},
+            {"teacher", "edm", 0.4, "optimizer=adam lr=0.001 " SCHEDULE, 0, PLAN_NO_TEACHER},
+            {"mid", "cmt", 0, "optimizer=radam lr=0.0004 " SCHEDULE, 1, PLAN_FOLLOWS},
+            {"tune", "", TUNING, "", 0, PLAN_NO_TEACHER},
         },
     .work = 0.93,
     .bf16_gain = 1.3,

@@ -17,6 +17,7 @@ enum {
     NO_ESTIMATE,
     BUDGET,
     SHARES,
+    GUIDANCE,
     HELD_OUT,
     GRAY,
     PRINT_PLAN,
@@ -39,6 +40,9 @@ static const cli_option options[] = {
     {"budget", 0, "TIME", "with --preset auto: how long all of it may take, such as 20min, 3h or 1d"},
     {"shares", 0, "A,B,C",
      "with --preset auto: shares of teacher, mid-training and tuning; 0 leaves one out (40,0,60)"},
+    {"guidance", 0, "W",
+     "with --preset auto, of sets with classes: the scale of guidance that the tuning learns, above 1, as 2 or 3 "
+     "(none)"},
     {"held-out", 0, "X",
      "with --preset auto: the percentage of the pictures that is watched and not learnt from, 0 to 50 (5 from 200 "
      "pictures on)"},
@@ -365,6 +369,7 @@ static int train_by_plan(program *p, int goes_on)
                        .out = v[OUT],
                        .budget = v[BUDGET],
                        .shares = v[SHARES],
+                       .guidance = v[GUIDANCE],
                        .held_out = v[HELD_OUT],
                        .is_gray = v[GRAY] != NULL,
                        .size = value_of(p, "size"),

@@ -62,7 +62,7 @@ def events(out):
 
 auto = ["--preset", "auto", "--data", data, "--threads", "1"]
 small = ["--batch", "16", "--set", "precision=f32"]
-fixed = [*auto, *small, "--budget", "60s", "--checkpoint-seconds", "0", "--checkpoint-every", "2", "--sample-every", "0",
+fixed = [*auto, *small, "--budget", "60s", "--guidance", "2", "--checkpoint-seconds", "0", "--checkpoint-every", "2", "--sample-every", "0",
          "--shares", "45,15,40", "--set", "teacher.steps=14", "--set", "mid.steps=4", "--set", "tune.steps=8", "--set", "tune.lr=0.0003"]
 
 # --- the plan ---------------------------------------------------------------------------------------------------------------
@@ -72,7 +72,16 @@ for word in ("teacher    edm", "mid        cmt", "tune       sct", "augment=0.12
     if word not in text:
         fail("no '%s' in the plan:\n%s" % (word, text))
 run(*auto, *small, "--budget", "30s", "--objective", "ect", "--print-plan", word="tune       ect ")
-run(*auto, "--budget", "30s", "--objective", "cd", code=2, word="with --preset auto it is sct or ect")
+run(*auto, "--budget", "30s", "--objective", "cd", code=2, word="with --preset auto it is sct, ect or scd")
+text = run(*auto, *small, "--budget", "30s", "--guidance", "3", "--print-plan", word="tune       scd ")
+for word in (" label_dropout=0.1", " guidance=3 "):
+    if word not in text:
+        fail("no '%s' in the plan:\n%s" % (word, text))
+run(*auto, *small, "--budget", "30s", "--guidance", "1", "--print-plan", word="tune       sct ")
+run(*auto, *small, "--budget", "30s", "--labels", "none", "--guidance", "2", "--print-plan", code=2, word="--guidance has no effect: the set has no classes")
+run(*auto, *small, "--budget", "30s", "--objective", "ect", "--guidance", "2", "--print-plan", code=2, word="--guidance has no effect: it is learnt of a teacher by the objective scd")
+run(*auto, *small, "--budget", "30s", "--objective", "scd", "--shares", "0,0,1", "--print-plan", code=2, word="its first stage needs a teacher")
+run(*auto, *small, "--budget", "30s", "--guidance", "0.5", "--print-plan", code=2, word="'0.5' is not a number in 1..1000")
 run(*auto, *small, "--budget", "30s", "--network", "large", "--print-plan", word="'large'")
 run(*auto, *small, "--budget", "30s", "--network", "huge", "--print-plan", code=2, word="'huge' is none of tiny, small, middle, large, largest")
 run("--preset", "auto", "--data", os.path.join(os.path.dirname(os.path.abspath(__file__)), "data/pictures"), "--budget", "30s", "--batch", "8", "--print-plan", word="size       16 x 16")
@@ -85,6 +94,7 @@ run(*auto, "--budget", "30s", "--held-out", "51", "--print-plan", code=2, word="
 run(*auto, "--budget", "30s", "--gray", "--network", '{"network": {"type": "songunet", "img_resolution": 16, "in_channels": 1, "out_channels": 1, "model_channels": 8, '
     '"channel_mult": [1]}, "precond": {"type": "edm", "sigma_data": 0.5}, "image": {"channels": 1, "height": 16, "width": 16}}',
     "--print-plan", code=2, word="--gray has no effect beside a network's text")
+run("--data", data, "--guidance", "2", "--out", top + "/x", code=2, word="--guidance has no effect without --preset auto")
 run("--data", data, "--gray", "--out", top + "/x", code=2, word="--gray has no effect without --preset auto")
 run(*auto, "--print-plan", code=2, word="--preset auto needs --data and --budget")
 run(*auto, "--budget", "3", code=2, word="is no time between 5s and 30d")
@@ -159,7 +169,7 @@ if r.returncode or "model.safetensors is used" not in r.stderr + r.stdout:
     fail("cm-sample of a plan: %s%s" % (r.stdout, r.stderr))
 run("--out", top + "/whole", "--resume", word="is finished")
 text = run("--doctor", top + "/whole", code=3, word="the run has ended after 224 of the")  # 14 steps of 16
-for word in ("stages/1-teacher\nedm, step 14 of 14", "stages/2-mid\ncmt, step 4 of 4", "stages/3-tune\nsct, step 8 of 8", "finished"):
+for word in ("stages/1-teacher\nedm, step 14 of 14", "stages/2-mid\ncmt, step 4 of 4", "stages/3-tune\nscd, step 8 of 8", "finished"):
     if word not in text:
         fail("no '%s' in what the doctor says:\n%s" % (word, text))
 run("--out", top + "/whole", "--resume", "--batch", "8", code=2, word="plan.json says it")

@@ -3,6 +3,7 @@
 #include "support/suite.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "../examples/plan.h"
@@ -179,11 +180,53 @@ START_TEST(options_by_pictures)
     ck_assert_ptr_nonnull(strstr(p.stages[2].options, "objective=sct"));
     ck_assert_ptr_null(strstr(p.stages[2].options, "huber_c"));
     plan_wishes ect = w;
-    ect.tuning = 1;
+    ect.tuning = 2;
     f.n_measures = 0;
     p = made(&f, &ect, 2e10, 1);
     ck_assert_ptr_nonnull(strstr(p.stages[2].options, "objective=ect"));
     ck_assert_ptr_nonnull(strstr(p.stages[2].options, "huber_c=0.2993"));
+}
+END_TEST
+
+/* Sets with classes learn the guided images of a teacher that learns without labels too. */
+START_TEST(guidance_of_classes)
+{
+    plan_wishes w = no_wishes(), other;
+    plan_facts f = facts_of(3600, 50000, 32);
+    f.classes = 10;
+    w.guidance = 3.5;
+    plan p = made(&f, &w, 2e10, 1);
+    ck_assert_ptr_nonnull(strstr(p.stages[0].options, " label_dropout=0.1"));
+    ck_assert_ptr_nonnull(strstr(p.stages[1].options, "objective=scd "));
+    ck_assert_ptr_nonnull(strstr(p.stages[1].options, " guidance=3.5 "));
+    ck_assert_double_eq(plan_guidance(&f, &w), 3.5);
+    w.tuning = 3;
+    p = made(&f, &w, 2e10, 1);
+    ck_assert_ptr_nonnull(strstr(p.stages[1].options, " guidance=3.5 "));
+    const struct {
+        double guidance;
+        int tuning, classes, teacher;
+        const char *objective;
+    } unguided[] = {{1, 0, 10, 1, "sct"}, {1, 3, 10, 1, "scd"}, {2, 1, 10, 1, "sct"}, {2, 2, 10, 1, "ect"},
+                    {2, 0, 0, 1, "sct"},  {2, 0, 1, 1, "sct"},  {2, 3, 0, 1, "scd"},  {2, 0, 10, 0, "sct"}};
+    for (size_t k = 0; k < sizeof unguided / sizeof *unguided; k++) {
+        char words[40];
+        other = no_wishes();
+        other.guidance = unguided[k].guidance, other.tuning = unguided[k].tuning;
+        if (!unguided[k].teacher) other.shares[2] = 1;
+        f.classes = unguided[k].classes, f.n_measures = 0;
+        p = made(&f, &other, 2e10, 1);
+        (void)snprintf(words, sizeof words, "objective=%s ", unguided[k].objective);
+        ck_assert_msg(strstr(p.stages[p.n_stages - 1].options, words), "%zu: %s", k,
+                      p.stages[p.n_stages - 1].options);
+        for (int i = 0; i < p.n_stages; i++) ck_assert_ptr_null(strstr(p.stages[i].options, "label_dropout"));
+        for (int i = 0; i < p.n_stages; i++) ck_assert_ptr_null(strstr(p.stages[i].options, "guidance"));
+        ck_assert_double_eq(plan_guidance(&f, &other), 1);
+    }
+    other = no_wishes();
+    other.tuning = 3, other.shares[2] = 1, f.classes = 10, f.n_measures = 0;
+    (void)measure_all(&f, &other, 2e10, 1);
+    ck_assert_ptr_nonnull(strstr(plan_make(&f, &other, &p), "needs a teacher"));
 }
 END_TEST
 
@@ -388,6 +431,7 @@ Suite *make_suite(void)
     tcase_add_test(t, smaller_images_for_less_time);
     tcase_add_test(t, precision_by_speed);
     tcase_add_test(t, options_by_pictures);
+    tcase_add_test(t, guidance_of_classes);
     tcase_add_test(t, every_network_is_one);
     tcase_add_test(t, wishes_are_kept);
     tcase_add_test(t, no_plan);
