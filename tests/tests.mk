@@ -8,7 +8,7 @@ CHECK_LIBS = $(shell $(PKG_CONFIG) --libs check 2>/dev/null || echo -lcheck)
 UNITS := check_base check_io check_pictures check_picture_parts check_images check_load check_save check_zip check_formats check_networks \
          check_snapshots check_snapshot_damage check_flax check_flax_rules check_msgpack check_npy check_packed check_tar check_raw_sets check_listed check_weights check_checkpoint check_damage check_kernels \
          check_ops check_convs check_graph check_configs check_sampler check_sampler_options check_guidance check_guided_training check_edit \
-         check_edit_calls check_data check_sets check_folders check_transforms check_train check_train_state check_train_memory \
+         check_edit_calls check_data check_sets check_folders check_archives check_transforms check_train check_train_state check_train_memory \
          check_trainer_calls check_train_options check_successors check_distance check_run check_run_metric \
          check_presets check_metrics check_features check_lpips check_metric_files check_api check_guest \
          check_solvers check_edm2 check_two_times check_operations check_group check_plan check_doctor
