@@ -111,6 +111,8 @@ static void read_objective(auto_run *a, const char *text)
 static void refuse_key(const cli *c, const auto_given *g)
 {
     static const char *const own[] = {"objective", "init", "teacher", "preset", "network", "data", "allow_changes"};
+    if (strcmp(g->key, "guidance") == 0)
+        cli_usage_error(c, "--set guidance: give --guidance %s, which the teacher has to know too", g->value);
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (strcmp(g->key, own[i]) == 0)
             cli_usage_error(c, "--set %s: it has no effect with --preset auto, which chooses it", g->key);
@@ -264,15 +266,27 @@ static void tidy(const auto_run *a)
 
 /* --- planning ------------------------------------------------------------------------------------------ */
 
+/* Before the machine is timed. */
+static void check_guidance(const auto_run *a, const auto_request *r)
+{
+    const int is_guided = plan_guidance(&a->facts, &a->wishes) != 1;
+    if (r->guidance && a->wishes.guidance != 1 && !is_guided)
+        cli_usage_error(a->c, "--guidance has no effect: %s",
+                        a->facts.classes < 2 ? "the set has no classes"
+                        : r->shares          ? "the tuning needs a teacher, and a share for it"
+                                             : "the tuning learns it by the objective scd alone");
+    for (int i = 0; is_guided && i < a->n_given; i++)
+        if (a->given[i].stage <= 0 && strcmp(a->given[i].key, "label_dropout") == 0 &&
+            strtod(a->given[i].value, NULL) == 0)
+            cli_usage_error(a->c, "--set label_dropout=0: a teacher that guides has to learn without labels too");
+}
+
 static cm_status make_plan(auto_run *a, const auto_request *r)
 {
     cm_status status = auto_look(a, r);
+    if (status == CM_OK) check_guidance(a, r);
     if (status == CM_OK) status = auto_measure(a);
     if (status != CM_OK) return status;
-    if (r->guidance && a->wishes.guidance != 1 && plan_guidance(&a->facts, &a->wishes) == 1)
-        cli_usage_error(a->c, "--guidance has no effect: %s",
-                        a->facts.classes < 2 ? "the set has no classes"
-                                             : "it is learnt of a teacher by the objective scd, and of nothing else");
     const char *wrong = plan_make(&a->facts, &a->wishes, &a->plan);
     if (wrong) cli_usage_error(a->c, "no plan for %s: %s", r->budget, wrong);
     check_given(a);

@@ -106,8 +106,8 @@ cm_status auto_stage(auto_run *a);
 cm_status auto_stage_check(const auto_run *a);
 /* Whether an option of training is read by an objective; options of a run are read by all. */
 int auto_is_read(const char *key, const char *objective);
-/* The scale of guidance that the last stage of the plan learns; 1: none. */
-double auto_guidance(const auto_run *a);
+/* The scale of guidance that a stage of the plan learns; 1: none. */
+double auto_guidance(const auto_run *a, int stage);
 /* Whether a key was given for all stages or for this one. */
 int auto_is_given(const auto_run *a, const plan_stage *s, const char *key);
 
@@ -121,8 +121,9 @@ void auto_free_looks(auto_run *a);
 /* The loss of denoising, weighted as edm weighs it, of so many pictures of each side, always the same noise. */
 cm_status auto_losses_of(auto_run *a, cm_model *model, auto_losses *losses);
 /* n images of noises that are always the same: of a consistency model in one step or more, of a diffusion model by so
- * many of Heun. */
-cm_status auto_draw(const auto_run *a, cm_model *model, int steps, size_t n, const int32_t *labels, float *images);
+ * many of Heun, with the guidance that a stage learns. */
+cm_status auto_draw(const auto_run *a, cm_model *model, int steps, int stage, size_t n, const int32_t *labels,
+                    float *images);
 /* A page of samples of a stage's model; steps 2: two of a consistency model. */
 cm_status auto_page(auto_run *a, cm_model *model, int steps, const char *name);
 typedef struct auto_nearest {

@@ -69,7 +69,8 @@ typedef struct {
     float *ends, *images; /* of the teacher; of a candidate */
 } solutions;
 
-static cm_status solve(const auto_run *a, solutions *out)
+/* As the stage follows them. */
+static cm_status solve(const auto_run *a, int stage, solutions *out)
 {
     char path[AUTO_PATH];
     cm_model *teacher;
@@ -83,7 +84,7 @@ static cm_status solve(const auto_run *a, solutions *out)
     out->ends = calloc(2 * out->values, sizeof *out->ends);
     out->images = out->ends ? out->ends + out->values : NULL;
     if (status == CM_OK && !out->ends) status = CM_ERR_MEMORY;
-    if (status == CM_OK) status = auto_draw(a, teacher, STEPS, NOISES, out->labels, out->ends);
+    if (status == CM_OK) status = auto_draw(a, teacher, STEPS, stage, NOISES, out->labels, out->ends);
     cm_model_free(teacher);
     return status;
 }
@@ -92,7 +93,7 @@ static cm_status solve(const auto_run *a, solutions *out)
 static cm_status distance(const auto_run *a, cm_model *model, const solutions *to, double *score)
 {
     double sum = 0;
-    const cm_status status = auto_draw(a, model, 1, NOISES, to->labels, to->images);
+    const cm_status status = auto_draw(a, model, 1, 0, NOISES, to->labels, to->images);
     for (size_t i = 0; i < to->values; i++) {
         const double apart = (double)to->images[i] - (double)to->ends[i];
         sum += apart * apart;
@@ -164,7 +165,7 @@ cm_status auto_choose_average(auto_run *a, int stage)
     find(checkpoint, &all);
     if (all.n < 2 || !is_comparable(a, stage)) return CM_OK;
     memset(&to, 0, sizeof to);
-    status = stage ? solve(a, &to) : CM_OK;
+    status = stage ? solve(a, stage, &to) : CM_OK;
     if (status == CM_OK) status = score(a, checkpoint, &to, &all);
     if (status == CM_OK) take(a, stage, checkpoint, &all);
     free(to.ends);

@@ -95,14 +95,11 @@ static cm_status set_models(const auto_run *a, const plan_stage *s, cm_run_optio
     return cm_run_options_set(o, "init", path);
 }
 
-double auto_guidance(const auto_run *a)
+double auto_guidance(const auto_run *a, int stage)
 {
-    const plan_stage *s = &a->plan.stages[a->plan.n_stages - 1];
-    const char *planned = strstr(s->options, " guidance=");
-    double scale = planned ? strtod(planned + strlen(" guidance="), NULL) : 1;
-    for (int i = 0; i < a->n_given; i++) /* the last one counts, as it does in the stage */
-        if (strcmp(a->given[i].key, "guidance") == 0) scale = strtod(a->given[i].value, NULL);
-    return scale;
+    static const char word[] = " guidance=";
+    const char *planned = strstr(a->plan.stages[stage].options, word);
+    return planned ? strtod(planned + strlen(word), NULL) : 1;
 }
 
 int auto_is_given(const auto_run *a, const plan_stage *s, const char *key)

@@ -109,7 +109,8 @@ static int32_t stop(void *user, uint64_t done, uint64_t total)
     return cli_interrupted();
 }
 
-cm_status auto_draw(const auto_run *a, cm_model *model, int steps, size_t n, const int32_t *labels, float *images)
+cm_status auto_draw(const auto_run *a, cm_model *model, int steps, int stage, size_t n, const int32_t *labels,
+                    float *images)
 {
     cm_sampler *sampler;
     cm_model_info m = CM_MODEL_INFO_INIT;
@@ -121,7 +122,7 @@ cm_status auto_draw(const auto_run *a, cm_model *model, int steps, size_t n, con
     cm_status status = cm_model_info_get(model, &m);
     so.threads = a->threads;
     condition.labels = labels;
-    if (!m.is_consistency && m.num_classes > 1) condition.guidance = auto_guidance(a);
+    if (!m.is_consistency) condition.guidance = auto_guidance(a, stage);
     s.condition = m.num_classes ? &condition : NULL;
     s.progress = stop;
     if (!m.is_consistency) s.method = CM_METHOD_HEUN, s.steps = steps;
@@ -188,7 +189,7 @@ cm_status auto_page(auto_run *a, cm_model *model, int steps, const char *name)
         names[k] = cm_model_class_name(model, k) ? cm_model_class_name(model, k) : numbers[k];
     }
     float *images = calloc(n * values, sizeof *images);
-    status = images ? auto_draw(a, model, steps, n, labels, images) : CM_ERR_MEMORY;
+    status = images ? auto_draw(a, model, steps, a->plan.n_stages - 1, n, labels, images) : CM_ERR_MEMORY;
     const cm_images grid = cm_images_f32(n, m.channels, m.height, m.width, images);
     if (status == CM_OK) status = write_grid(a, &grid, columns, m.num_classes ? names : NULL, name);
     free(images);
@@ -300,7 +301,8 @@ cm_status auto_find_nearest(auto_run *a, cm_model *model, auto_nearest *out)
     s.chunk = calloc(CHUNK * s.values, sizeof *s.chunk);
     s.pictures = calloc(SAMPLES * s.values, sizeof *s.pictures);
     status = samples && s.chunk && s.pictures ? CM_OK : CM_ERR_MEMORY;
-    if (status == CM_OK) status = auto_draw(a, model, m.is_consistency ? 2 : 10, SAMPLES, labels, samples);
+    if (status == CM_OK)
+        status = auto_draw(a, model, m.is_consistency ? 2 : 10, a->plan.n_stages - 1, SAMPLES, labels, samples);
     if (status == CM_OK) status = find(a, &m, &s, out);
     free(samples);
     free(s.chunk);

@@ -51,8 +51,11 @@ void sampling_option(sampling *s, const cli *c, const char *name, const char *va
     else if (IS("atol")) o->rk45_atol = cli_number(c, name, value, 1e-10, 1);
     else if (IS("snr")) o->pc_snr = cli_number(c, name, value, 1e-6, 10);
     else if (IS("temperature")) o->temperature = cli_number(c, name, value, 0.1, 2);
-    else if (IS("guidance")) s->guidance = cli_number(c, name, value, 1e-6, 1e6);
-    else if (IS("churn")) o->s_churn = cli_number(c, name, value, 0, 1e6);
+    else if (IS("guidance")) {
+        s->guidance = s->condition.guidance = cli_number(c, name, value, 1e-6, 1e6);
+        s->condition.struct_size = sizeof s->condition;
+        o->condition = &s->condition;
+    } else if (IS("churn")) o->s_churn = cli_number(c, name, value, 0, 1e6);
     else if (IS("no-clip")) o->clip_denoised = CM_CLIP_NO;
     else if (IS("seed")) o->seed = cli_seed(c, name, value);
     else if (IS("first")) o->first_index = (uint64_t)cli_integer(c, name, value, 0, INT64_MAX);

@@ -15,7 +15,8 @@ typedef struct sampling {
     int32_t ts[SAMPLING_MOST];    /* behind sample.ts              */
     int32_t cycle[SAMPLING_MOST]; /* --labels, used in turn        */
     size_t n_cycle;
-    double guidance;               /* of cm_condition; 0: none */
+    double guidance;               /* 0: none */
+    cm_condition condition;        /* with it alone, for what is asked before images are drawn */
     const char *times;             /* a file of noise levels, or NULL */
     char times_model[TIMES_MODEL]; /* the model that it is for        */
 } sampling;

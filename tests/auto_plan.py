@@ -79,7 +79,7 @@ for word in (" label_dropout=0.1", " guidance=3 "):
         fail("no '%s' in the plan:\n%s" % (word, text))
 run(*auto, *small, "--budget", "30s", "--guidance", "1", "--print-plan", word="tune       sct ")
 run(*auto, *small, "--budget", "30s", "--labels", "none", "--guidance", "2", "--print-plan", code=2, word="--guidance has no effect: the set has no classes")
-run(*auto, *small, "--budget", "30s", "--objective", "ect", "--guidance", "2", "--print-plan", code=2, word="--guidance has no effect: it is learnt of a teacher by the objective scd")
+run(*auto, *small, "--budget", "30s", "--objective", "ect", "--guidance", "2", "--print-plan", code=2, word="--guidance has no effect: the tuning learns it by the objective scd alone")
 run(*auto, *small, "--budget", "30s", "--objective", "scd", "--shares", "0,0,1", "--print-plan", code=2, word="its first stage needs a teacher")
 run(*auto, *small, "--budget", "30s", "--guidance", "0.5", "--print-plan", code=2, word="'0.5' is not a number in 1..1000")
 run(*auto, *small, "--budget", "30s", "--network", "large", "--print-plan", word="'large'")
@@ -94,6 +94,8 @@ run(*auto, "--budget", "30s", "--held-out", "51", "--print-plan", code=2, word="
 run(*auto, "--budget", "30s", "--gray", "--network", '{"network": {"type": "songunet", "img_resolution": 16, "in_channels": 1, "out_channels": 1, "model_channels": 8, '
     '"channel_mult": [1]}, "precond": {"type": "edm", "sigma_data": 0.5}, "image": {"channels": 1, "height": 16, "width": 16}}',
     "--print-plan", code=2, word="--gray has no effect beside a network's text")
+run(*auto, *small, "--budget", "30s", "--set", "tune.guidance=2", "--print-plan", code=2, word="--set guidance: give --guidance 2")
+run(*auto, *small, "--budget", "30s", "--guidance", "2", "--set", "label_dropout=0", "--print-plan", code=2, word="a teacher that guides has to learn without labels too")
 run("--data", data, "--guidance", "2", "--out", top + "/x", code=2, word="--guidance has no effect without --preset auto")
 run("--data", data, "--gray", "--out", top + "/x", code=2, word="--gray has no effect without --preset auto")
 run(*auto, "--print-plan", code=2, word="--preset auto needs --data and --budget")
@@ -136,6 +138,10 @@ for e, stage in zip(choices, ("1-teacher", "2-mid", "3-tune")):
         fail("the choice of %s" % e)
     if open(newest, "rb").read() != open(folder + "/model.safetensors", "rb").read():
         fail("%s is not the average that was chosen" % folder)
+# A network that always takes a label is not asked without one.
+adm = {"network": {"type": "adm", "image_size": 16, "in_channels": 3, "out_channels": 3, "model_channels": 32, "num_res_blocks": 1, "channel_mult": [1], "num_head_channels": 16,
+       "attention_resolutions": [], "num_classes": 2, "use_scale_shift_norm": True, "resblock_updown": True}, "precond": {"type": "edm"}}
+run(*auto, *small, "--budget", "60s", "--sample-every", "0", "--network", json.dumps(adm), "--set", "teacher.steps=3", "--set", "tune.steps=3", "--out", top + "/adm", word="the model is")
 # The first one is made of the weights of the beginning, which know nothing; it is not taken.
 run(*auto, *small, "--budget", "60s", "--sample-every", "0", "--set", "teacher.steps=14", "--set", "tune.steps=2",
     "--set", "teacher.ema=halflife:1000000000,halflife:16", "--out", top + "/poor", word="the model is")

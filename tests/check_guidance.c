@@ -44,9 +44,13 @@ START_TEST(estimates)
         }
         ck_assert_mem_eq(d + SIZE, with + SIZE, SIZE * sizeof *d);
     }
-    const cm_condition nobody = guided(NULL, 3);
-    ask(m, &nobody, x, sigma, d);
-    ck_assert_mem_eq(d, without, sizeof d);
+    const int32_t *const nobody[2] = {NULL, none};
+    for (int k = 0; k < 2; k++) {
+        const cm_condition c = guided(nobody[k], 3);
+        cm_denoise_options o = CM_DENOISE_OPTIONS_INIT;
+        o.condition = &c;
+        FAILS(cm_model_denoise_with(m, &o, N, x, sigma, d), CM_ERR_ARGUMENT, "no effect on images without labels");
+    }
     cm_model_free(m);
 }
 END_TEST
@@ -72,6 +76,10 @@ START_TEST(images)
     OK(cm_sampler_nfe(s, &o, &nfe));
     ck_assert_int_eq(nfe, 2);
     for (int i = 0; i < N; i++) ck_assert_int_eq(evaluations[i], 2);
+    const cm_condition nobody = guided(none, 2.5);
+    o.condition = &nobody;
+    FAILS(cm_sampler_run(s, &o, N, first), CM_ERR_ARGUMENT, "no effect on images without labels");
+    o.condition = &c;
     o.sigma_count = 2;
     OK(cm_sampler_run(s, &o, N, first));
     OK(cm_sampler_nfe(s, &o, &nfe));
@@ -189,7 +197,7 @@ START_TEST(refused)
         (void)snprintf(network, sizeof network, "%s%s", unet, rows[k].classes);
         cm_model *m = made(network, rows[k].precond);
         cm_sampler *s = sampler_of(m, 1, 1);
-        const cm_condition c = guided(NULL, 2);
+        const cm_condition c = guided(NULL, 2), one = guided(NULL, 1);
         cm_denoise_options o = CM_DENOISE_OPTIONS_INIT;
         cm_sample_options so = sample_options(CM_METHOD_DEFAULT);
         o.condition = so.condition = &c;
@@ -198,6 +206,8 @@ START_TEST(refused)
             FAILS(cm_sampler_run(s, &so, 1, d), CM_ERR_ARGUMENT, rows[k].word);
             FAILS(cm_sampler_nfe(s, &so, &nfe), CM_ERR_ARGUMENT, rows[k].word);
         }
+        o.condition = &one; /* a scale of 1 is none */
+        OK(cm_model_denoise_with(m, &o, 1, x, sigma, d));
         cm_sampler_free(s);
         cm_model_free(m);
     }

@@ -55,6 +55,9 @@ expect 0 "4 network evaluations" $bin/cm-sample $teacher --guidance 3 -m euler -
 $bin/cm-sample --like $dir/led.png $teacher -q -o $dir/led2.png && cmp -s $dir/led.png $dir/led2.png || fail "--like of a guidance"
 expect 1 'a model of precond "ecm" has what guidance it learnt' $bin/cm-sample $model --guidance 2 -o $dir/led3.png
 expect 0 "seed 0, guidance 2" $bin/cm-eval $few --guidance 2 --method euler --steps 2 $teacher $dir/warm.npz
+expect 0 '"nfe": 4' bash -c "$bin/cm-eval --curve 2 $few --guidance 2 --method euler $teacher $dir/warm.npz --write $dir/led.json --plot $dir/led.svg >/dev/null && cat $dir/led.json"
+expect 1 "guidance has no effect on images without labels" $bin/cm-sample $teacher --guidance 2 -l none -o $dir/led4.png
+expect 0 "" $bin/cm-sample $model --guidance 1 -n 1 -l 3 -q -o $dir/led5.png
 expect 2 "--guidance has no effect with --search-times" $bin/cm-eval --search-times 2 $few --guidance 2 $teacher $dir/warm.npz
 expect 2 "--guidance has no effect with --metric bpd" $bin/cm-eval --metric bpd --guidance 2 $teacher $dir/warm.npz
 $bin/cm-convert $model --config '{"sampling": {"sigmas": [80, 0.7]}}' $dir/levels.safetensors >/dev/null 2>&1

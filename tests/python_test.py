@@ -327,6 +327,9 @@ class Binding(unittest.TestCase):
             self.assertAlmostEqual(guided, without + 3 * (with_label - without), delta=1e-5)
         sampler = cm.Sampler(teacher, "euler", steps=2)
         self.assertNotEqual(values(sampler.sample(1, labels=4, guidance=3)), values(sampler.sample(1, labels=4)))
+        editor = cm.Sampler(teacher)
+        for call in (lambda **o: editor.stroke(x, sigma=5, steps=2, labels=4, **o), lambda **o: editor.interpolate(2, steps=2, labels=4, **o)):
+            self.assertNotEqual(values(call(guidance=3)), values(call()))
 
     def test_editing(self):
         s = cm.Sampler(self.model, threads=2, batch=3)

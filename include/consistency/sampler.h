@@ -22,7 +22,8 @@
  *
  * Words.  sigma is the standard deviation of the noise in an image whose values are in
  * [-1, 1].  D(x; sigma) is the model's estimate of the image behind x (cm_model_denoise).
- * NFE is the number of network evaluations that an image takes.  C, H and W are the model's
+ * NFE is the number of network evaluations that an image takes, with guidance of a diffusion model
+ * twice what is said of its method (cm_condition.guidance).  C, H and W are the model's
  * channels, height and width (cm_model_info).
  *
  * Threads.  A sampler is for one thread at a time; a second call while one runs gets
@@ -88,7 +89,8 @@ typedef enum cm_method {
     /* The probability-flow ODE by the Runge-Kutta method of order 5 with an error estimate of order 4
      * (Dormand and Prince 1980) in sigma, from the first level to the last, where it ends, as PROGDIST.
      * Each image has steps of its own: the root mean square over its values of the error of a step over
-     * rk45_atol + rk45_rtol |x| is below 1.  NFE 2 + 6 k for k tried steps, at most rk45_max_nfe. */
+     * rk45_atol + rk45_rtol |x| is below 1.  NFE 2 + 6 k for k tried steps, at most rk45_max_nfe;
+     * twice that where guidance evaluates the network twice (cm_condition.guidance). */
     CM_METHOD_RK45 = 10,
     /* Predictor-corrector of the variance-exploding SDE (Song et al. 2021, algorithms 2 and 4).  With the
      * score g(x; s) = (D(x; s) - x) / s^2, at each level s, pc_corrections times

@@ -275,6 +275,7 @@ static cm_status denoise_checked(job *j, const cm_denoise_options *options)
     CM_TRY(check_sigmas(j->model, j->n, j->sigma));
     CM_TRY(cmi_model_check_labels(j->model, condition.labels, j->n));
     CM_TRY(cmi_condition_check(j->model, &condition));
+    CM_TRY(cmi_condition_check_labels(j->model, &condition, condition.labels, j->n));
     j->guidance = condition.guidance;
     if (j->out_tangent && cmi_condition_evaluations(j->model, j->guidance) > 1)
         CM_FAIL(CM_ERR_ARGUMENT, "derivatives with guidance are for networks that are told of it (conditions 3)");

@@ -34,7 +34,16 @@ cm_status cmi_condition_check(const cm_model *m, const cm_condition *c)
     if (c->guidance == 0) return CM_OK;
     if (!(c->guidance > 0 && c->guidance <= 1e6))
         CM_FAIL(CM_ERR_ARGUMENT, "guidance is %g, expected a number above 0, or 0 for none", c->guidance);
-    return m->net.conditions ? CM_OK : check_guided(m);
+    return cmi_condition_evaluations(m, c->guidance) > 1 ? check_guided(m) : CM_OK;
+}
+
+cm_status cmi_condition_check_labels(const cm_model *m, const cm_condition *c, const int32_t *labels, size_t n)
+{
+    size_t i = 0;
+    if (cmi_condition_evaluations(m, c->guidance) == 1) return CM_OK;
+    while (labels && i < n && labels[i] < 0) i++;
+    if (!labels || i == n) CM_FAIL(CM_ERR_ARGUMENT, "guidance has no effect on images without labels");
+    return CM_OK;
 }
 
 int cmi_condition_evaluations(const cm_model *m, double guidance)

@@ -12,6 +12,9 @@ cm_status cmi_condition_read(const cm_condition *theirs, cm_condition *out);
 /* Whether the model can be guided, where that is asked for: a network that is told of it, or a diffusion model that
  * knows "no label". */
 cm_status cmi_condition_check(const cm_model *model, const cm_condition *condition);
+/* ... and whether one of n images has a label, where the network is not told; labels NULL: none has. */
+cm_status cmi_condition_check_labels(const cm_model *model, const cm_condition *condition, const int32_t *labels,
+                                     size_t n);
 /* Evaluations of the network for one D with that scale: 2 where it is not told of guidance. */
 int cmi_condition_evaluations(const cm_model *model, double guidance);
 /* A call that has no use for guidance. */

@@ -11,6 +11,7 @@ static const char *difference(const cm_model *a, const cm_model *b)
     const cm_precond *p = &a->precond, *q = &b->precond;
     if (a->channels != b->channels || a->height != b->height || a->width != b->width) return "images of another size";
     if (a->net.num_classes != b->net.num_classes) return "another number of classes";
+    if (cmi_model_needs_label(a) != cmi_model_needs_label(b)) return "a network that takes other labels";
     if (p->kind != q->kind) return "another precond";
     if (a->net.conditions != b->net.conditions) return "a network that is told other things of guidance";
     if (p->sigma_data != q->sigma_data || p->sigma_min != q->sigma_min || p->boundary != q->boundary)

@@ -15,6 +15,7 @@ typedef struct {
     const cm_solver *solver;
     cm_noise noise;
     int conditional;
+    int cost;             /* evaluations of the network for one estimate */
     uint64_t done, total; /* evaluations x images */
 } run;
 
@@ -32,7 +33,7 @@ static cm_status check_image(const run *r, size_t image, int evaluation, double 
 
 static cm_status report(run *r, size_t images)
 {
-    r->done += images;
+    r->done += images * (uint64_t)r->cost;
     if (r->o->progress && r->o->progress(r->o->progress_user, r->done, r->total))
         CM_FAIL(CM_ERR_CANCELLED, "cancelled by the progress callback");
     return CM_OK;
@@ -148,8 +149,9 @@ static cm_status store(const run *r, const cm_view *out)
 /* What an adaptive method did not need counts as done. */
 static cm_status finish(run *r)
 {
-    const uint64_t done = (uint64_t)(r->noise.first + r->noise.count) * (uint64_t)cmi_solver_nfe(r->solver);
-    return r->done < done ? report(r, (size_t)(done - r->done)) : CM_OK;
+    const uint64_t estimates = (uint64_t)(r->noise.first + r->noise.count) * (uint64_t)cmi_solver_nfe(r->solver);
+    const uint64_t done = r->done / (uint64_t)r->cost;
+    return done < estimates ? report(r, (size_t)(estimates - done)) : CM_OK;
 }
 
 static cm_status round_of_images(run *r, const cm_view *out)
@@ -177,8 +179,7 @@ static cm_status round_of_images(run *r, const cm_view *out)
     if (r->edit) solver.start = 1;
     if (r->conditional) cmi_noise_labels(&r->noise, s->model->net.num_classes, s->labels);
     CM_TRY(cmi_solver_run(&solver, &io, s->state, s->work));
-    for (size_t i = 0; evaluations && i < r->noise.count; i++)
-        evaluations[i] *= cmi_condition_evaluations(s->model, guidance_of(r->o));
+    for (size_t i = 0; evaluations && i < r->noise.count; i++) evaluations[i] *= r->cost;
     CM_TRY(finish(r));
     return store(r, out);
 }
@@ -195,14 +196,16 @@ static cm_status run_all(cm_sampler *s, const cm_sampler_job *j, const cm_times 
         &times->solver,
         {o, j->n, 0, 0, cmi_sampler_image_size(m), j->shared, times->solver.method->float64_draws, s->noise, NULL},
         m->net.num_classes > 0,
+        cmi_condition_evaluations(m, guidance_of(o)),
         0,
         0};
-    r.total = (uint64_t)j->n * (uint64_t)cmi_solver_nfe(&times->solver);
+    r.total = (uint64_t)j->n * (uint64_t)cmi_solver_nfe(&times->solver) * (uint64_t)r.cost;
     const int32_t *labels = cmi_condition_labels(o);
     if (o->condition) CM_TRY(cmi_condition_check(m, o->condition));
     if (labels) CM_TRY(cmi_model_check_labels(m, labels, j->n)); /* else they are drawn */
+    if (labels) CM_TRY(cmi_condition_check_labels(m, o->condition, labels, j->n));
     CM_TRY(cmi_noise_check(o, j->n, r.noise.size, draws));
-    if (cmi_condition_evaluations(m, guidance_of(o)) > 1 && !s->without) {
+    if (r.cost > 1 && !s->without) {
         s->without = cmi_calloc(m->context, s->max_batch * r.noise.size, sizeof *s->without);
         if (!s->without) return CM_ERR_MEMORY;
     }

@@ -320,7 +320,8 @@ class Model(Handle):
                         second_tangent: Union[None, float, Sequence[float], Array] = None,
                         guidance: Optional[float] = None) -> Tuple[Array, Array]:
         """(D, D'): D(x; sigma) and its derivative in the direction (x_tangent, sigma_tangent, second_tangent), by forward
-        differentiation in one pass.  A tangent that is None is zero; one is needed.  The rest as denoise().
+        differentiation in one pass.  A tangent that is None is zero; one is needed.  The rest as denoise(), but guidance
+        is of networks that are told of it alone.
 
             d, slope = model.denoise_tangent(x, 1.0, sigma_tangent=1.0)
             difference = (model.denoise(x, 1.001) - model.denoise(x, 0.999)) / 0.002

@@ -120,7 +120,7 @@ class Editing:
         from . import _sample_options
         frames = _values.integer(frames, "frames", 2, 2**31 - 1)
         o, run = self._edit_options(to=to), {}
-        for name in ("seed", "progress", "first_index", "step_noise", "torch_noise", "step", "out"):
+        for name in ("seed", "progress", "first_index", "step_noise", "torch_noise", "step", "out", "guidance"):
             if name in options:
                 run[name] = options.pop(name)
         times = _sample_options(method, **options)
@@ -152,7 +152,7 @@ class Editing:
               first_index: int = 0, step_noise: Optional[Array] = None, torch_noise: bool = False,
               step: Optional[Callable[..., Any]] = None, start: str = "given", sigma: float = 0.0, fill: float = 0.0,
               luma: Optional[Sequence[float]] = None, limit: Optional[float] = 1, cut: bool = False,
-              out: Optional[Array] = None, **times: Any) -> Array:
+              out: Optional[Array] = None, guidance: Optional[float] = None, **times: Any) -> Array:
         from . import _sample_options
         o = self._edit_options(variations, start, sigma, fill, luma, cut=cut)
         given = _values.images(images, "images", limit=limit)
@@ -168,7 +168,7 @@ class Editing:
             arguments: List[Any] = [self._alive(), C.byref(o), C.byref(given)] + ([C.byref(mask)] if mask is not None else [])
             return function(*arguments, results)
         return self._run(_sample_options(**times), n, call, labels=labels, seed=seed, noise=noise, progress=progress,
-                         first_index=first_index, step_noise=step_noise, torch_noise=torch_noise, step=step, out=out)
+                         first_index=first_index, step_noise=step_noise, torch_noise=torch_noise, step=step, out=out, guidance=guidance)
 
     def _map(self, matrix: Optional[Array], patch: int, forward: Optional[Map], inverse: Optional[Map],
              failure: List[BaseException]) -> Tuple[EditMap, List[Any]]:
