@@ -144,7 +144,7 @@ static cm_status ask_teacher(const cm_objective_settings *s, const cm_objective_
 {
     double *without = r->target;
     CM_TRY(nets->evaluate(nets->user, CM_ROLE_TEACHER, r->x_t, r->t, NULL, r->d));
-    if (s->guidance == 1) return CM_OK;
+    if (s->guidance == 1 || !b->labels) return CM_OK;
     CM_TRY(nets->evaluate(nets->user, CM_ROLE_TEACHER_UNCONDITIONAL, r->x_t, r->t, NULL, without));
     for (size_t i = 0; i < b->n; i++) {
         const double share = r->t[i] / acos(0);
