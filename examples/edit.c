@@ -118,7 +118,7 @@ static cm_status draw(program *p, size_t batch)
     cli_progress_begin(&progress, p->e.name, p->values[QUIET] != NULL);
     progress.all = p->results;
     condition.labels = p->s.n_cycle ? p->labels : NULL;
-    condition.guidance = p->s.guidance;
+    condition.guidance = p->s.condition.guidance;
     p->s.sample.condition = &condition;
     p->s.sample.progress = cli_progress_step;
     p->s.sample.progress_user = &progress;

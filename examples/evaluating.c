@@ -223,7 +223,7 @@ static cm_status draw(const side *s, const cm_features_info *net, const side_opt
     for (size_t i = 0; i < count; i++)
         f->labels[i] = s->info.classes ? (int32_t)((at + i) % (uint64_t)s->info.classes) : -1;
     condition.labels = s->info.classes ? f->labels : NULL;
-    condition.guidance = o->sampling->guidance;
+    condition.guidance = o->sampling->condition.guidance;
     sample.condition = &condition;
     sample.first_index += at;
     sample.progress = is_stopped;

@@ -157,7 +157,7 @@ static cm_status call(program *p, size_t first, size_t n, double *seconds)
     cm_condition condition = CM_CONDITION_INIT;
     label(p, first, n, p->labels);
     condition.labels = p->rows || p->s.n_cycle ? p->labels : NULL;
-    condition.guidance = p->s.guidance;
+    condition.guidance = p->s.condition.guidance;
     o.condition = &condition;
     o.first_index += first;
     o.evaluations = p->evaluations;

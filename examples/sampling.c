@@ -52,7 +52,7 @@ void sampling_option(sampling *s, const cli *c, const char *name, const char *va
     else if (IS("snr")) o->pc_snr = cli_number(c, name, value, 1e-6, 10);
     else if (IS("temperature")) o->temperature = cli_number(c, name, value, 0.1, 2);
     else if (IS("guidance")) {
-        s->guidance = s->condition.guidance = cli_number(c, name, value, 1e-6, 1e6);
+        s->condition.guidance = cli_number(c, name, value, 1e-6, 1e6);
         s->condition.struct_size = sizeof s->condition;
         o->condition = &s->condition;
     } else if (IS("churn")) o->s_churn = cli_number(c, name, value, 0, 1e6);
@@ -112,7 +112,7 @@ double sampling_temperature(const sampling *s)
 
 double sampling_guidance(const sampling *s)
 {
-    return s->guidance > 0 ? s->guidance : 1;
+    return s->condition.guidance > 0 ? s->condition.guidance : 1;
 }
 
 const char *sampling_unusual(const sampling *s, char text[SAMPLING_UNUSUAL])

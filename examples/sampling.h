@@ -15,8 +15,7 @@ typedef struct sampling {
     int32_t ts[SAMPLING_MOST];    /* behind sample.ts              */
     int32_t cycle[SAMPLING_MOST]; /* --labels, used in turn        */
     size_t n_cycle;
-    double guidance;               /* 0: none */
-    cm_condition condition;        /* with it alone, for what is asked before images are drawn */
+    cm_condition condition;        /* of guidance alone, for what is asked before images are drawn */
     const char *times;             /* a file of noise levels, or NULL */
     char times_model[TIMES_MODEL]; /* the model that it is for        */
 } sampling;

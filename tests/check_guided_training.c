@@ -1,9 +1,11 @@
 /* Guidance in training: what objectives that guide are answered, the guided velocity of sCM, networks that are told
  * of guidance, and who refuses it.  That of sampling is in check_guidance.c. */
 #include "support/suite.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+
 #include "support/trainers.h"
 #include "train/trainer.h"
 
